@@ -1,0 +1,33 @@
+//! The small, slow-moving bottom of the SDK: what a key provider is.
+//!
+//! A [`KeyProvider`] holds key-encryption keys (KEKs) and wraps data-encryption keys (DEKs) with
+//! them. Everything else here is what the trait speaks: [`KeyId`], [`KeyInfo`], [`WrappedKey`],
+//! [`SecretBytes`], [`EncryptionContext`], [`Error`]; time and randomness are injected as
+//! [`Clock`] and [`SecureRandom`].
+//!
+//! No HTTP, no Kubernetes, no async runtime. Features: `local` (default) is an embedded provider
+//! over a keyring file; `tokio` is a clock for programs that run on tokio; `metrics` is a wrapper
+//! that reports to the `metrics` facade.
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod clock;
+mod context;
+mod error;
+mod key;
+mod provider;
+mod random;
+mod secret;
+mod wrapped;
+
+#[cfg(feature = "tokio")]
+pub use clock::TokioClock;
+pub use clock::{Clock, Sleep, Tick};
+pub use context::EncryptionContext;
+pub use error::{Error, ErrorKind};
+pub use key::{KeyId, KeyInfo, KeyState};
+pub use provider::{
+    CallOptions, Capabilities, ContextSupport, KeyProvider, UnwrapOptions, WrapOptions,
+};
+pub use random::{OsRandom, SecureRandom};
+pub use secret::SecretBytes;
+pub use wrapped::WrappedKey;
