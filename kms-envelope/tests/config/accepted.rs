@@ -130,6 +130,10 @@ fn every_form_of_a_kms_field() {
         kms(&with_kms("name: \"yes\", endpoint: 'unix:///a'")).name,
         "yes"
     );
+    assert_eq!(
+        kms(&with_kms("name: !!str 1, endpoint: !!binary dW5peDovLy9h")).endpoint,
+        "unix:///a"
+    );
 }
 
 #[test]

@@ -67,7 +67,8 @@ proptest! {
         let _ = resource_of_etcd_key_under(prefix.as_bytes(), &key);
         if let Some(found) = resource_of_etcd_key(format!("/registry{path}").as_bytes()) {
             prop_assert!(!found.resource.is_empty() && !found.resource.contains('/'));
-            prop_assert_eq!(GroupResource::parse(&found.to_string()), found);
+            let printed = found.to_string();
+            prop_assert_eq!(GroupResource::parse(&printed), found);
         }
     }
 }

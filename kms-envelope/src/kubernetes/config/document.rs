@@ -17,6 +17,7 @@ use crate::{Error, ErrorKind};
 const MAX_NODES: usize = 50_000;
 const MAX_DEPTH: usize = 16;
 const MAX_ALIASES: usize = 1_000;
+const MAX_SCALAR_BYTES: usize = 4 << 20;
 
 /// How much of a key or value an error message repeats.
 const MAX_QUOTED: usize = 80;
@@ -59,6 +60,8 @@ impl Node {
                 max_documents: 2,
                 max_nodes: MAX_NODES,
                 max_merge_keys: MAX_ALIASES,
+                // Counts what aliases repeat, too.
+                max_total_scalar_bytes: MAX_SCALAR_BYTES,
             },
             alias_limits: serde_saphyr::alias_limits! {
                 max_total_replayed_events: MAX_NODES,
@@ -90,7 +93,11 @@ impl Node {
 /// What the YAML parser found wrong. Its own words may repeat the input, so only those of ours that
 /// cannot are used.
 fn syntax_error(error: &serde_saphyr::Error) -> Error {
-    let what = match error.without_snippet() {
+    let mut cause = error.without_snippet();
+    while let serde_saphyr::Error::AliasError { error, .. } = cause {
+        cause = error;
+    }
+    let what = match cause {
         serde_saphyr::Error::MultipleDocuments { .. } => {
             "there is more than one YAML document; kube-apiserver reads only the first"
         }
@@ -316,12 +323,12 @@ impl<'a> Cursor<'a> {
     }
 
     /// The items of a list. `null` is an empty one, as in Go.
-    pub(super) fn items(&self) -> Result<Vec<Cursor<'a>>, Error> {
+    pub(super) fn items(&self) -> Result<Vec<Self>, Error> {
         match &self.node.value {
             Value::List(items) => Ok(items
                 .iter()
                 .enumerate()
-                .map(|(index, node)| Cursor {
+                .map(|(index, node)| Self {
                     node,
                     path: format!("{}[{index}]", self.path),
                 })

@@ -97,7 +97,10 @@ pub fn resource_of_etcd_key_under<'a>(
             "servicenodeports" => Some(GroupResource::new("", "servicenodeportallocations")),
             _ => None,
         },
-        _ if first.contains('.') => rest.map(|_| GroupResource::new(first, second)),
+        // Groups of custom resources hold a dot, resources do not.
+        _ if first.contains('.') => rest
+            .filter(|_| !second.contains('.'))
+            .map(|_| GroupResource::new(first, second)),
         _ => built_in(first),
     }
 }
@@ -310,6 +313,7 @@ mod tests {
             "/registry/services/specs",
             "/registry/ranges/other",
             "/registry/snap.example/gadgets",
+            "/registry/snap.example/gad.gets/a",
             "/registry/frobnications/ns/a",
         ] {
             assert_eq!(resource(key), None, "{key}");
