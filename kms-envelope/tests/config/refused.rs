@@ -163,6 +163,8 @@ fn fields_that_are_unknown_repeated_or_of_another_type() {
         ("no", "boolean"),
         ("on", "boolean"),
         ("off", "boolean"),
+        ("y", "boolean; put it in quotes"),
+        ("N", "boolean"),
         ("True", "boolean"),
         ("123", "number"),
         ("1.5", "number"),
