@@ -60,6 +60,12 @@ fn the_document() {
         format!("{text}a{level}: &a{level} [{aliases}]\n")
     });
     refused(&bomb, whole, "larger");
+    let long = "x".repeat(900_000);
+    refused(
+        &format!("a: &a {long}\nb: [{}]\n", ["*a"; 20].join(",")),
+        whole,
+        "larger",
+    );
 }
 
 #[test]
