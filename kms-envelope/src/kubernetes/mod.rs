@@ -3,6 +3,6 @@
 mod config;
 
 pub use config::{
-    EncryptionConfiguration, KmsApiVersion, KmsConfiguration, NamedKey, ProviderConfiguration,
-    ResourceConfiguration,
+    EncryptionConfiguration, GroupResource, KmsApiVersion, KmsConfiguration, NamedKey,
+    ProviderConfiguration, ResourceConfiguration, resource_of_etcd_key, resource_of_etcd_key_under,
 };
