@@ -26,8 +26,8 @@ mod transformer;
 mod value;
 
 pub use config::{
-    EncryptionConfiguration, KmsApiVersion, KmsConfiguration, NamedKey, ProviderConfiguration,
-    ResourceConfiguration,
+    EncryptionConfiguration, GroupResource, KmsApiVersion, KmsConfiguration, NamedKey,
+    ProviderConfiguration, ResourceConfiguration, resource_of_etcd_key, resource_of_etcd_key_under,
 };
 pub use inspect::{ConfiguredNames, DamagedValue, DekSourceDigest, Inspection, inspect};
 pub use kind::{DekSourceType, ProviderKind};
