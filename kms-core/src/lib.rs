@@ -14,6 +14,8 @@ mod clock;
 mod context;
 mod error;
 mod key;
+#[cfg(feature = "local")]
+pub mod local;
 mod provider;
 mod random;
 mod secret;

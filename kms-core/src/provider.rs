@@ -9,7 +9,7 @@ use crate::{EncryptionContext, Error, KeyId, KeyInfo, SecretBytes, Tick, Wrapped
 /// Something that holds key-encryption keys and wraps small secrets with them.
 ///
 /// The keys never leave it. Implementations: an embedded keyring
-/// (`local::LocalProvider`), a cloud vault, a plugin behind a
+/// ([`local::LocalProvider`](crate::local::LocalProvider)), a cloud vault, a plugin behind a
 /// socket, and wrappers around any of these (`layer`).
 ///
 /// What a provider can and cannot do it says in [`capabilities`](KeyProvider::capabilities); the
