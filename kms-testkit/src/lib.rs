@@ -1,1 +1,3 @@
 //! kms-testkit
+
+pub mod objects;
