@@ -4,6 +4,7 @@
 //!   of yours should pass them; every provider and wrapper of this SDK does.
 //! - [`StaticProvider`]: keys in memory, given as text, for tests and for trying things out.
 //! - [`FaultProvider`]: makes any provider slow, failing, hanging or lying, by rate or by script.
+//! - [`objects`]: the same for object sources, stores and rewriters.
 //! - [`ManualClock`] and [`SeededRandom`]: time and randomness that a test is in charge of.
 //!
 //! # A provider of your own
@@ -83,6 +84,7 @@
 mod clock;
 pub mod conformance;
 mod fault;
+pub mod objects;
 mod random;
 mod static_provider;
 

@@ -18,7 +18,7 @@ use crate::{Error, ErrorKind};
 
 /// Puts a [`Transformer`] together.
 pub struct TransformerBuilder<'a> {
-    providers: &'a [ProviderConfiguration],
+    providers: Vec<&'a ProviderConfiguration>,
     clock: Arc<dyn Clock>,
     random: Arc<dyn SecureRandom>,
     kms: HashMap<String, Arc<dyn KeyProvider>>,
@@ -42,7 +42,7 @@ impl<'a> TransformerBuilder<'a> {
     const DEFAULT_V1_CACHE_CAPACITY: usize = 1000;
 
     pub(super) fn new(
-        providers: &'a [ProviderConfiguration],
+        providers: Vec<&'a ProviderConfiguration>,
         clock: Arc<dyn Clock>,
         random: Arc<dyn SecureRandom>,
     ) -> Self {
@@ -212,7 +212,7 @@ impl<'a> TransformerBuilder<'a> {
     /// A v2 name belongs to one provider, of whatever version.
     fn check_kms_names(&self) -> Result<(), Error> {
         let kms = || {
-            self.providers.iter().filter_map(|provider| match provider {
+            self.providers.iter().filter_map(|provider| match *provider {
                 ProviderConfiguration::Kms(kms) => Some(kms),
                 _ => None,
             })
