@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use kms_core::local::{LocalOptions, LocalProvider};
-use kms_core::{CallOptions, ErrorKind, KeyProvider as _, KeyState};
+use kms_core::{CallOptions, Clock as _, ErrorKind, KeyProvider as _, KeyState};
 
 use super::{Place, current, kind, now, secret, unwrap, wrap};
 
@@ -14,7 +14,7 @@ fn rotation_keeps_what_was_wrapped_before() {
     let place = Place::new();
     let provider = place.create();
     let before = wrap(&provider, "before").unwrap();
-    place.clock.forward(DAY);
+    place.clock.advance(DAY);
     let rotated = provider.rotate().unwrap();
     assert_eq!((rotated.version, rotated.current), (2, true));
     assert_eq!(current(&provider).unwrap(), rotated.info.id);
@@ -56,15 +56,15 @@ fn destruction_waits_for_its_grace_period_and_leaves_a_tombstone() {
     let short = provider.schedule_destruction(1, grace - Duration::from_millis(1));
     assert_eq!(kind(short), ErrorKind::InvalidInput);
     let scheduled = provider.schedule_destruction(1, grace).unwrap();
-    let now = kms_core::Clock::wall_time(&*place.clock);
+    let now = place.clock.wall_time();
     assert_eq!(scheduled.destroy_due, Some(now + grace));
     assert_eq!(kind(unwrap(&provider, &wrapped)), ErrorKind::KeyDisabled);
 
-    place.clock.forward(grace - Duration::from_millis(1));
+    place.clock.advance(grace - Duration::from_millis(1));
     assert!(provider.destroy_due().unwrap().is_empty());
-    place.clock.back(30 * DAY);
+    place.set_back(30 * DAY);
     assert!(provider.destroy_due().unwrap().is_empty());
-    place.clock.forward(30 * DAY + Duration::from_millis(1));
+    place.clock.advance(30 * DAY + Duration::from_millis(1));
     let destroyed = provider.destroy_due().unwrap();
     assert_eq!(destroyed.len(), 1);
     assert_eq!(destroyed[0].info.state, KeyState::Destroyed);
@@ -86,11 +86,11 @@ fn a_clock_that_was_behind_when_destruction_was_scheduled_destroys_nothing_early
     let place = Place::new();
     let provider = place.create();
     provider.rotate().unwrap();
-    place.clock.back(300 * DAY);
+    place.set_back(300 * DAY);
     provider.schedule_destruction(1, 7 * DAY).unwrap();
-    place.clock.forward(300 * DAY);
+    place.clock.advance(300 * DAY);
     assert!(provider.destroy_due().unwrap().is_empty());
-    place.clock.forward(7 * DAY);
+    place.clock.advance(7 * DAY);
     assert_eq!(provider.destroy_due().unwrap().len(), 1);
 }
 
@@ -101,7 +101,7 @@ fn destruction_can_be_cancelled_even_when_due() {
     let wrapped = wrap(&provider, "dek").unwrap();
     provider.rotate().unwrap();
     provider.schedule_destruction(1, 7 * DAY).unwrap();
-    place.clock.forward(8 * DAY);
+    place.clock.advance(8 * DAY);
     let saved = provider.cancel_destruction(1).unwrap();
     assert_eq!(
         (saved.info.state, saved.destroy_due),

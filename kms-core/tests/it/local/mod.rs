@@ -1,5 +1,6 @@
 //! `LocalProvider` from outside: on disk, between processes, and as a `KeyProvider`.
 
+mod conformance;
 mod disk;
 mod life;
 mod processes;
@@ -7,59 +8,26 @@ mod wrapping;
 
 use core::time::Duration;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
-use std::time::SystemTime;
+use std::sync::Arc;
 
 use kms_core::local::{LocalOptions, LocalProvider, PassphraseCost};
 use kms_core::{
-    CallOptions, Clock, Error, ErrorKind, KeyId, KeyProvider as _, SecretBytes, Sleep, Tick,
-    UnwrapOptions, WrapOptions, WrappedKey,
+    CallOptions, Clock as _, Error, ErrorKind, KeyId, KeyProvider as _, SecretBytes, UnwrapOptions,
+    WrapOptions, WrappedKey,
 };
-
-/// A wall clock that moves only when told.
-#[derive(Debug)]
-struct WallClock(Mutex<SystemTime>);
-
-impl WallClock {
-    fn new() -> Arc<Self> {
-        let start = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
-        Arc::new(Self(Mutex::new(start)))
-    }
-
-    fn forward(&self, by: Duration) {
-        *self.0.lock().unwrap() += by;
-    }
-
-    fn back(&self, by: Duration) {
-        *self.0.lock().unwrap() -= by;
-    }
-}
-
-impl Clock for WallClock {
-    fn now(&self) -> Tick {
-        Tick::ORIGIN
-    }
-
-    fn wall_time(&self) -> SystemTime {
-        *self.0.lock().unwrap()
-    }
-
-    fn sleep_until(&self, _: Tick) -> Sleep {
-        Box::pin(core::future::pending())
-    }
-}
+use kms_testkit::ManualClock;
 
 /// A directory of its own, and what to do with a keyring in it.
 struct Place {
     directory: tempfile::TempDir,
-    clock: Arc<WallClock>,
+    clock: ManualClock,
 }
 
 impl Place {
     fn new() -> Self {
         Self {
             directory: tempfile::tempdir().unwrap(),
-            clock: WallClock::new(),
+            clock: ManualClock::new(),
         }
     }
 
@@ -68,7 +36,7 @@ impl Place {
     }
 
     fn options(&self) -> LocalOptions {
-        LocalOptions::new(self.clock.clone())
+        LocalOptions::new(Arc::new(self.clock.clone()))
     }
 
     /// With a passphrase that costs next to nothing.
@@ -76,6 +44,11 @@ impl Place {
         self.options()
             .with_passphrase(secret(passphrase))
             .with_passphrase_cost(cheap())
+    }
+
+    /// Sets the date back, as an administrator or a bad time server may.
+    fn set_back(&self, by: Duration) {
+        self.clock.set_wall_time(self.clock.wall_time() - by);
     }
 
     fn create(&self) -> LocalProvider {

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
-use kms_core::local::LocalProvider;
+use kms_core::local::{LocalOptions, LocalProvider};
+use kms_testkit::ManualClock;
 
-use super::{Place, WallClock, current, secret, unwrap, wrap};
+use super::{Place, current, secret, unwrap, wrap};
 
 const PATH: &str = "KMS_CORE_TEST_KEYRING";
 const WRITERS: usize = 4;
@@ -17,7 +19,7 @@ fn child_that_rotates() {
     let Some(path) = std::env::var_os(PATH) else {
         return;
     };
-    let options = kms_core::local::LocalOptions::new(WallClock::new());
+    let options = LocalOptions::new(Arc::new(ManualClock::new()));
     let provider = LocalProvider::open(path, options).unwrap();
     for _ in 0..ROTATIONS {
         let version = provider.rotate().unwrap().version;
