@@ -16,13 +16,10 @@ mod clock;
 mod context;
 mod error;
 mod key;
-<<<<<<< HEAD
 pub mod layer;
 #[cfg(feature = "local")]
 pub mod local;
-=======
 pub mod object;
->>>>>>> cluster
 mod provider;
 mod random;
 mod secret;

@@ -408,3 +408,326 @@ impl Write for Counter {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use core::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::super::protect::PassphraseKeys;
+    use super::super::{check_keyring, state};
+    use super::*;
+    use crate::{OsRandom, SecretBytes};
+
+    fn passphrase() -> SecretBytes {
+        SecretBytes::copy_from_slice(b"correct horse")
+    }
+
+    fn cheap() -> Protection {
+        let cost = PassphraseCost::new(8, 1, 1).unwrap();
+        Protection::Passphrase(PassphraseKeys::create(&passphrase(), cost, &OsRandom).unwrap())
+    }
+
+    /// A keyring with a version in each state.
+    fn keyring(protection: &Protection) -> Keyring {
+        let id = KeyringId::from_bytes([0x5a; 16]);
+        let material = |version| {
+            let key = SecretBytes::random(&OsRandom, state::KEY_LEN).unwrap();
+            protection.seal(key, id, version, &OsRandom).unwrap()
+        };
+        let mut keyring = Keyring::new(id, material(1), false, 1_700_000_000_000);
+        for version in 2..=5 {
+            keyring
+                .add(material(version), version == 3, 1_700_000_000_000)
+                .unwrap();
+        }
+        keyring.schedule_destruction(4, Duration::ZERO, 0).unwrap();
+        keyring.destroy_due(u64::MAX >> 1).unwrap();
+        keyring.updated_ms = 1_700_000_000_000;
+        keyring.disable(2, 0).unwrap();
+        keyring
+            .schedule_destruction(1, Duration::from_secs(604_800), 0)
+            .unwrap();
+        keyring
+    }
+
+    fn file(protection: &Protection) -> Vec<u8> {
+        render(&keyring(protection), protection).unwrap().to_vec()
+    }
+
+    fn read(bytes: &[u8], protection: &Protection) -> Result<Keyring, Error> {
+        let parsed = parse(bytes)?;
+        if parsed.lock() != protection.lock() {
+            return Err(Error::new(ErrorKind::Unauthenticated, "another passphrase"));
+        }
+        parsed.open(protection)
+    }
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        for protection in [Protection::None, cheap()] {
+            let before = keyring(&protection);
+            let bytes = render(&before, &protection).unwrap();
+            let after = read(&bytes, &protection).unwrap();
+            assert_eq!(
+                after.describe_all().unwrap(),
+                before.describe_all().unwrap()
+            );
+            for (before, after) in before.versions.iter().zip(&after.versions) {
+                let key = |version: &Version| {
+                    version
+                        .life
+                        .material()
+                        .map(|material| material.key.expose().to_vec())
+                };
+                assert_eq!(key(before), key(after));
+            }
+            assert_eq!(*render(&after, &protection).unwrap(), *bytes);
+        }
+    }
+
+    #[test]
+    fn a_file_torn_at_any_byte_is_corrupt() {
+        for protection in [Protection::None, cheap()] {
+            let bytes = file(&protection);
+            for length in 0..bytes.len() {
+                let error = parse(&bytes[..length]).err().unwrap();
+                assert_eq!(error.kind(), ErrorKind::Corrupt, "{length}");
+            }
+            let longer = [bytes.as_slice(), b"\n"].concat();
+            assert_eq!(parse(&longer).err().unwrap().kind(), ErrorKind::Corrupt);
+        }
+    }
+
+    #[test]
+    fn a_change_of_any_byte_is_refused() {
+        for protection in [Protection::None, cheap()] {
+            let bytes = file(&protection);
+            for position in 0..bytes.len() {
+                for change in [1, 2, 4, 8, 16, 32, 64, 128, 0x2a] {
+                    let mut changed = bytes.clone();
+                    changed[position] ^= change;
+                    let error = read(&changed, &protection).err().unwrap_or_else(|| {
+                        panic!("byte {position} changed by {change:#x} is accepted")
+                    });
+                    // One digit of `version` makes it look like a file of the future.
+                    assert!(
+                        matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Unsupported),
+                        "{position} {change:#x} {error}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_digest_made_anew_does_not_get_past_the_mac() {
+        let protection = cheap();
+        let bytes = file(&protection);
+        let mut document: Document = serde_json::from_slice(&bytes).unwrap();
+        // What an attacker would want: a key that was switched off, back in use.
+        document.content.keys[1].state = RecordState::Enabled;
+        document.digest = BASE64.encode(protect::digest(&compact(&document.content).unwrap()));
+        let forged = pretty(&document).unwrap();
+        assert!(check_keyring(&forged, None).is_ok_and(|summary| !summary.authenticated));
+        let error = check_keyring(&forged, Some(&passphrase())).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupt);
+        // Nor does leaving the MAC out.
+        document.mac = None;
+        let error = check_keyring(&pretty(&document).unwrap(), None).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupt);
+    }
+
+    #[test]
+    fn a_key_cannot_take_the_place_of_another() {
+        let protection = cheap();
+        let mut document: Document = serde_json::from_slice(&file(&protection)).unwrap();
+        let moved = document.content.keys[1].material.take();
+        document.content.keys[4].material = moved;
+        document.content.keys[1].state = RecordState::Destroyed;
+        let content = compact(&document.content).unwrap();
+        document.digest = BASE64.encode(protect::digest(&content));
+        document.mac = protection.mac(&content).map(|mac| BASE64.encode(mac));
+        let error = read(&pretty(&document).unwrap(), &protection)
+            .err()
+            .unwrap();
+        assert!(error.message().contains("version 5"), "{error}");
+    }
+
+    /// Changes the content and makes the digest fit.
+    fn forged(change: impl FnOnce(&mut Content)) -> Error {
+        let mut document: Document = serde_json::from_slice(&file(&Protection::None)).unwrap();
+        change(&mut document.content);
+        document.digest = BASE64.encode(protect::digest(&compact(&document.content).unwrap()));
+        check_keyring(&pretty(&document).unwrap(), None).unwrap_err()
+    }
+
+    #[test]
+    fn what_no_keyring_holds_is_refused_by_name() {
+        type Change = fn(&mut Content);
+        let changes: [(&str, Change); 13] = [
+            ("keyring_id", |c| c.keyring_id = "5A".repeat(16)),
+            ("in order", |c| c.keys[1].version = 1),
+            ("in order", |c| drop(c.keys.remove(0))),
+            ("in order", |c| c.keys.swap(0, 1)),
+            ("newest version", |c| drop(c.keys.pop())),
+            ("newest version", |c| c.keys.clear()),
+            ("newest version", |c| {
+                c.keys[4].state = RecordState::Disabled
+            }),
+            ("version 5", |c| c.keys[4].destroy_due_ms = Some(1)),
+            ("version 4", |c| c.keys[3].state = RecordState::Enabled),
+            ("version 1", |c| c.keys[0].destroy_due_ms = Some(u64::MAX)),
+            ("version 2", |c| {
+                c.keys[1].material = Some(SecretText(Zeroizing::new("AAAA".into())))
+            }),
+            ("created_ms", |c| c.keys[4].created_ms = 1),
+            ("updated_ms", |c| c.updated_ms = u64::MAX),
+        ];
+        for (name, change) in changes {
+            let error = forged(change);
+            assert_eq!(error.kind(), ErrorKind::Corrupt, "{name}");
+            assert!(error.message().contains(name), "{name}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_hostile_file_cannot_ask_for_much_work() {
+        for (memory_kib, passes, lanes) in [
+            (1 << 30, 1, 1),
+            (u32::MAX, u32::MAX, u32::MAX),
+            (8, 17, 1),
+            (8, 0, 1),
+            (128, 1, 17),
+            (1024 * 1024, 5, 1),
+            (7, 1, 1),
+        ] {
+            let error = forged(|content| {
+                content.passphrase = Some(Passphrase {
+                    kdf: KDF.to_owned(),
+                    memory_kib,
+                    passes,
+                    lanes,
+                    salt: BASE64.encode([0; 32]),
+                    check: BASE64.encode([0; 32]),
+                });
+            });
+            assert_eq!(error.kind(), ErrorKind::Corrupt);
+            assert!(
+                error.message().contains("`passphrase`: Argon2id"),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_newer_format_and_a_foreign_file_are_told_apart() {
+        let text = String::from_utf8(file(&Protection::None)).unwrap();
+        let newer = text.replace(
+            "\"version\": 1,\n  \"content\"",
+            "\"version\": 2,\n  \"new\": 1,\n  \"content\"",
+        );
+        assert_ne!(newer, text);
+        assert_eq!(
+            parse(newer.as_bytes()).err().unwrap().kind(),
+            ErrorKind::Unsupported
+        );
+        let foreign = text.replace(FORMAT, "something-else");
+        assert!(
+            parse(foreign.as_bytes())
+                .err()
+                .unwrap()
+                .message()
+                .contains("`format`")
+        );
+        let unknown = text.replace("\"revision\"", "\"extra\": 1,\n    \"revision\"");
+        let error = parse(unknown.as_bytes()).err().unwrap();
+        assert!(error.message().contains("newer version"), "{error}");
+        assert_eq!(
+            parse(&vec![b' '; MAX_LEN + 1]).err().unwrap().kind(),
+            ErrorKind::Corrupt
+        );
+    }
+
+    #[test]
+    fn a_full_keyring_fits_its_bounds() {
+        let protection = cheap();
+        let mut full = keyring(&protection);
+        let pending = full.versions[0].clone();
+        full.versions = (1..=10_000)
+            .map(|number| Version {
+                number,
+                ..pending.clone()
+            })
+            .collect();
+        full.versions[9_999] = Version {
+            number: 10_000,
+            life: Life::Enabled(Arc::clone(pending.life.material().unwrap())),
+            ..pending
+        };
+        assert_eq!(full.fault(), None);
+        let bytes = render(&full, &protection).unwrap();
+        assert_eq!(check_keyring(&bytes, None).unwrap().versions.len(), 10_000);
+    }
+
+    #[test]
+    fn no_error_quotes_a_key() {
+        let bytes = file(&Protection::None);
+        let document: Document = serde_json::from_slice(&bytes).unwrap();
+        let key = &document.content.keys[4].material.as_ref().unwrap().0;
+        let text = String::from_utf8(bytes).unwrap();
+        let misplaced = text.replace(
+            "\"state\": \"enabled\"",
+            &format!("\"state\": \"{}\"", **key),
+        );
+        let error = parse(misplaced.as_bytes()).err().unwrap();
+        assert!(!format!("{error} {error:?} {}", error.remedy()).contains(&***key));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_without_panic(bytes in proptest::collection::vec(any::<u8>(), 0..512)) {
+            prop_assert!(check_keyring(&bytes, None).is_err());
+        }
+
+        #[test]
+        fn damaged_files_are_read_without_panic(
+            changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
+            cut in any::<prop::sample::Index>(),
+            with_passphrase in any::<bool>(),
+        ) {
+            let protection = if with_passphrase { cheap() } else { Protection::None };
+            let bytes = file(&protection);
+            let mut changed = bytes.clone();
+            for (position, byte) in changes {
+                changed[position.index(bytes.len())] = byte;
+            }
+            prop_assert_eq!(read(&changed, &protection).is_ok(), changed == bytes);
+            let _ = check_keyring(&changed[..cut.index(bytes.len())], Some(&passphrase()));
+        }
+
+        #[test]
+        fn a_forged_content_is_read_without_panic(
+            version in any::<u32>(), created in any::<u64>(), due in any::<Option<u64>>(),
+            updated in any::<u64>(), state in 0..4_usize, key in 0..5_usize, material in ".{0,50}",
+        ) {
+            let mut document: Document = serde_json::from_slice(&file(&Protection::None)).unwrap();
+            document.content.updated_ms = updated;
+            let record = &mut document.content.keys[key];
+            record.version = version;
+            record.created_ms = created;
+            record.destroy_due_ms = due;
+            record.state = [
+                RecordState::Enabled,
+                RecordState::Disabled,
+                RecordState::PendingDestruction,
+                RecordState::Destroyed,
+            ][state];
+            record.material = Some(SecretText(Zeroizing::new(material)));
+            document.digest = BASE64.encode(protect::digest(&compact(&document.content).unwrap()));
+            let error = check_keyring(&pretty(&document).unwrap(), None).unwrap_err();
+            prop_assert_eq!(error.kind(), ErrorKind::Corrupt);
+        }
+    }
+}

@@ -448,3 +448,234 @@ pub(super) fn time_of(ms: u64) -> SystemTime {
         .checked_add(Duration::from_millis(ms))
         .unwrap_or(SystemTime::UNIX_EPOCH)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+    const WEEK: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+    fn material(byte: u8) -> Material {
+        Material {
+            key: SecretBytes::from_vec(vec![byte; KEY_LEN]),
+            sealed: None,
+        }
+    }
+
+    /// Versions 1 to 4 in the four states a version can be in, and 5, the current one.
+    fn every_state() -> Keyring {
+        let mut keyring = Keyring::new(KeyringId::from_bytes([7; 16]), material(1), false, 100);
+        for byte in 2..=5 {
+            keyring.add(material(byte), false, 100).unwrap();
+        }
+        keyring
+            .schedule_destruction(4, Duration::ZERO, 100)
+            .unwrap();
+        assert_eq!(keyring.destroy_due(100).unwrap(), [4]);
+        keyring.disable(2, 100).unwrap();
+        keyring.schedule_destruction(3, WEEK, 100).unwrap();
+        assert!(keyring.fault().is_none());
+        keyring
+    }
+
+    #[test]
+    fn the_table_of_states_and_operations() {
+        type Operation = fn(&mut Keyring, u32) -> Result<(), Error>;
+        let disable: Operation = |keyring, number| keyring.disable(number, 200);
+        let enable: Operation = |keyring, number| keyring.enable(number, 200);
+        let schedule: Operation = |keyring, number| keyring.schedule_destruction(number, WEEK, 200);
+        let cancel: Operation = |keyring, number| keyring.cancel_destruction(number, 200);
+        let destroy: Operation = |keyring, _| keyring.destroy_due(MAX_TIME_MS).map(|_| ());
+
+        use ErrorKind::{InvalidInput as Refused, KeyDestroyed, KeyNotFound};
+        use KeyState::{Destroyed, Disabled, Enabled, PendingDestruction as Pending};
+        let table: [(u32, KeyState, [Result<KeyState, ErrorKind>; 5]); 5] = [
+            // current
+            (
+                5,
+                Enabled,
+                [
+                    Err(Refused),
+                    Ok(Enabled),
+                    Err(Refused),
+                    Err(Refused),
+                    Ok(Enabled),
+                ],
+            ),
+            (
+                1,
+                Enabled,
+                [
+                    Ok(Disabled),
+                    Ok(Enabled),
+                    Ok(Pending),
+                    Err(Refused),
+                    Ok(Enabled),
+                ],
+            ),
+            (
+                2,
+                Disabled,
+                [
+                    Ok(Disabled),
+                    Ok(Enabled),
+                    Ok(Pending),
+                    Err(Refused),
+                    Ok(Disabled),
+                ],
+            ),
+            (
+                3,
+                Pending,
+                [
+                    Err(Refused),
+                    Err(Refused),
+                    Err(Refused),
+                    Ok(Disabled),
+                    Ok(Destroyed),
+                ],
+            ),
+            (
+                4,
+                Destroyed,
+                [
+                    Err(KeyDestroyed),
+                    Err(KeyDestroyed),
+                    Err(KeyDestroyed),
+                    Err(KeyDestroyed),
+                    Ok(Destroyed),
+                ],
+            ),
+        ];
+        let operations = [disable, enable, schedule, cancel, destroy];
+        for (number, before, outcomes) in table {
+            for (index, (operation, expected)) in operations.iter().zip(outcomes).enumerate() {
+                let place = format!("version {number} ({before}), operation {index}");
+                let mut keyring = every_state();
+                let revision = keyring.revision;
+                assert_eq!(keyring.version(number).unwrap().life.state(), before);
+                let outcome = operation(&mut keyring, number);
+                let after = keyring.version(number).unwrap().life.state();
+                assert_eq!(
+                    outcome.as_ref().map(|()| after).map_err(Error::kind),
+                    expected,
+                    "{place}"
+                );
+                if let Err(error) = outcome {
+                    assert_eq!((after, keyring.revision), (before, revision), "{place}");
+                    assert_eq!(
+                        error.key_id(),
+                        Some(&keyring.id.key_id(number).unwrap()),
+                        "{place}"
+                    );
+                } else if index < 4 {
+                    assert_eq!(keyring.revision > revision, after != before, "{place}");
+                }
+                assert_eq!(keyring.fault(), None, "{place}");
+                assert_eq!(keyring.current().unwrap().number, 5, "{place}");
+            }
+        }
+        for operation in [disable, enable, schedule, cancel] {
+            for unknown in [0, 6, u32::MAX] {
+                let kind = operation(&mut every_state(), unknown).unwrap_err().kind();
+                assert_eq!(kind, KeyNotFound, "{unknown}");
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_is_destroyed_before_its_time() {
+        let mut keyring = every_state();
+        let due = 100 + 7 * DAY_MS;
+        // Before, and on a clock that jumped back to before it was scheduled.
+        for early in [due - 1, 100, 0] {
+            let revision = keyring.revision;
+            assert!(keyring.destroy_due(early).unwrap().is_empty(), "{early}");
+            assert_eq!(keyring.revision, revision);
+        }
+        assert_eq!(keyring.destroy_due(due).unwrap(), [3]);
+    }
+
+    #[test]
+    fn a_clock_that_is_behind_does_not_shorten_the_grace_period() {
+        let mut keyring = every_state();
+        let real_now = 1_000 * DAY_MS;
+        keyring.add(material(6), false, real_now).unwrap();
+        // The clock jumps back to 1970, destruction is scheduled, the clock is put right.
+        keyring.schedule_destruction(1, WEEK, 0).unwrap();
+        assert_eq!(
+            keyring.destroy_due(real_now + 7 * DAY_MS - 1).unwrap(),
+            [3],
+            "only the one whose time has really come"
+        );
+        assert_eq!(keyring.destroy_due(real_now + 7 * DAY_MS).unwrap(), [1]);
+    }
+
+    #[test]
+    fn times_of_creation_never_go_back() {
+        let mut keyring = every_state();
+        keyring.add(material(6), false, 5_000).unwrap();
+        keyring.add(material(7), false, 3).unwrap();
+        assert_eq!(keyring.version(7).unwrap().created_ms, 5_000);
+        assert_eq!(keyring.fault(), None);
+    }
+
+    #[test]
+    fn a_grace_period_that_never_ends_is_refused() {
+        for grace in [Duration::MAX, Duration::from_millis(MAX_TIME_MS)] {
+            let error = every_state()
+                .schedule_destruction(1, grace, 100)
+                .unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidInput);
+        }
+    }
+
+    #[test]
+    fn a_key_has_one_version_only() {
+        let mut keyring = every_state();
+        let error = keyring.add(material(2), true, 200).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+        assert_eq!(error.key_id(), Some(&keyring.id.key_id(2).unwrap()));
+        // Version 4 was destroyed: nobody knows its key any more.
+        assert_eq!(keyring.add(material(4), true, 200).unwrap(), 6);
+    }
+
+    #[test]
+    fn a_full_keyring_says_so() {
+        let mut keyring = every_state();
+        while keyring.versions.len() < MAX_VERSIONS {
+            let number = u32::try_from(keyring.versions.len()).unwrap() + 1;
+            keyring.versions.push(Version {
+                number,
+                life: Life::Destroyed,
+                ..keyring.versions[3].clone()
+            });
+        }
+        let error = keyring.add(material(9), false, 100).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+    }
+
+    #[test]
+    fn a_key_id_has_one_spelling() {
+        let id = KeyringId::from_bytes([0xab; 16]);
+        let hex = "ab".repeat(16);
+        assert_eq!(KeyringId::from_hex(&hex), Some(id));
+        assert_eq!(KeyringId::from_hex(&hex.to_uppercase()), None);
+        assert_eq!(KeyringId::from_hex(&format!("+{}", &hex[1..])), None);
+        let version = |text: String| id.version_of(&text.parse().unwrap());
+        assert_eq!(version(format!("local/{hex}/42")), Some(42));
+        assert_eq!(id.key_id(42).unwrap().as_str(), format!("local/{hex}/42"));
+        for other in [
+            format!("local/{hex}/042"),
+            format!("local/{hex}/+42"),
+            format!("local/{hex}/4294967296"),
+            format!("local/{hex}/"),
+            format!("local/{hex}42"),
+            format!("local/{}/42", "cd".repeat(16)),
+            format!("remote/{hex}/42"),
+        ] {
+            assert_eq!(version(other.clone()), None, "{other}");
+        }
+    }
+}
