@@ -14,6 +14,7 @@ mod clock;
 mod context;
 mod error;
 mod key;
+pub mod layer;
 mod provider;
 mod random;
 mod secret;

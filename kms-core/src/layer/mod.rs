@@ -1,0 +1,3 @@
+//! Providers that wrap providers.
+
+mod pointer;
