@@ -50,6 +50,13 @@ impl Failure {
         self
     }
 
+    /// Adds something worth trying to the remedy.
+    #[must_use]
+    pub fn with_hint(mut self, hint: &str) -> Self {
+        self.0.remedy = format!("{}; {hint}", self.0.remedy);
+        self
+    }
+
     /// The cause.
     #[must_use]
     pub fn with_source(

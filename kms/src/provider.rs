@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use kms_core::local::{LocalOptions, LocalProvider};
-use kms_core::{Clock, KeyProvider, SecretBytes};
+use kms_core::{Clock, KeyId, KeyProvider, SecretBytes};
 use kms_envelope::kubernetes::{KmsApiVersion, KmsConfiguration};
-use kms_plugin::client::{ClientOptions, V1Client, V2Client};
+use kms_plugin::client::{ClientOptions, V1Beta1Client, V2Client};
 use kms_plugin::socket::SocketAddress;
 use zeroize::Zeroizing;
 
@@ -140,7 +140,7 @@ impl ProviderUri {
         clock: Arc<dyn Clock>,
     ) -> Result<Arc<dyn KeyProvider>, Failure> {
         match self.0 {
-            Kind::Socket(address) => Ok(dial(address, kms, clock)),
+            Kind::Socket(address) => dial(address, kms, clock),
             other => Self(other).open(clock),
         }
     }
@@ -158,19 +158,22 @@ pub fn open_endpoint(
     let address: SocketAddress = kms.endpoint.parse().map_err(|error: kms_core::Error| {
         Failure::from(error).at(format!("endpoint of KMS `{}`", kms.name))
     })?;
-    Ok(dial(address, kms, clock))
+    dial(address, kms, clock)
 }
 
 fn dial(
     address: SocketAddress,
     kms: &KmsConfiguration,
     clock: Arc<dyn Clock>,
-) -> Arc<dyn KeyProvider> {
+) -> Result<Arc<dyn KeyProvider>, Failure> {
     let options = ClientOptions::default().with_clock(clock).with_timeout(kms.timeout);
-    match kms.api_version {
-        KmsApiVersion::V1 => Arc::new(V1Client::new(address, options)),
+    Ok(match kms.api_version {
+        // KMS v1 tells no key id; the name stands for the plugin.
+        KmsApiVersion::V1 => {
+            Arc::new(V1Beta1Client::new(address, KeyId::new(&kms.name)?, options))
+        }
         KmsApiVersion::V2 => Arc::new(V2Client::new(address, options)),
-    }
+    })
 }
 
 impl LocalUri {

@@ -1,9 +1,11 @@
 //! What is encrypted with what: the table that quickstart prints.
 
 use std::collections::BTreeMap;
-use core::fmt;
+use std::io::{self, Write};
 
 use kms_envelope::kubernetes::inspect;
+
+use super::report::{Progress, thousands};
 
 /// Objects and bytes for each provider, name and key id.
 #[derive(Debug, Default)]
@@ -45,5 +47,36 @@ impl Tally {
     /// How many objects are under this key id.
     pub(super) fn under(&self, key_id: &str) -> u64 {
         self.rows.iter().filter(|(row, _)| row.key_id == key_id).map(|(_, counts)| counts.objects).sum()
+    }
+}
+
+impl Tally {
+    /// The table.
+    pub(super) fn print<W: Write>(&self, progress: &mut Progress<W>) -> io::Result<()> {
+        let head = ("PROVIDER", "NAME", "KEY ID", "OBJECTS", "BYTES");
+        let width = |cell: fn(&Row) -> &str, head: &str| {
+            self.rows.keys().map(|row| cell(row).len()).max().unwrap_or(0).max(head.len())
+        };
+        let provider = width(|row| &row.provider, head.0);
+        let name = width(|row| &row.name, head.1);
+        let key_id = width(|row| &row.key_id, head.2);
+        progress.line(format_args!(
+            "{:provider$}  {:name$}  {:key_id$}  {:>9}  {:>12}",
+            head.0, head.1, head.2, head.3, head.4
+        ))?;
+        for (row, counts) in &self.rows {
+            progress.line(format_args!(
+                "{:provider$}  {:name$}  {:key_id$}  {:>9}  {:>12}",
+                row.provider,
+                row.name,
+                row.key_id,
+                thousands(counts.objects),
+                thousands(counts.bytes)
+            ))?;
+        }
+        if self.damaged != 0 {
+            progress.line(format_args!("{} damaged", thousands(self.damaged)))?;
+        }
+        Ok(())
     }
 }

@@ -102,12 +102,37 @@ pub(crate) enum Key {
     /// Switch a version off: what it wrapped does not open until it is enabled again.
     #[command(after_help = "Example:\n  kms key disable --provider local:keyring.json 1")]
     Disable(KeyVersion),
-    /// Switch a version on again, or save one from destruction.
+    /// Switch a version on again.
     #[command(after_help = "Example:\n  kms key enable --provider local:keyring.json 1")]
     Enable(KeyVersion),
+    /// Take a version out of use now, and let `purge` destroy it when its grace period is over.
+    /// Be sure that nothing is under it: what it wrapped can never be opened again after that.
+    #[command(after_help = "Example:\n  kms key destroy --provider local:keyring.json 1 --grace-days 30")]
+    Destroy(KeyDestroy),
+    /// Save a version that is to be destroyed. It is disabled then; `enable` it to use it.
+    #[command(after_help = "Example:\n  kms key restore --provider local:keyring.json 1")]
+    Restore(KeyVersion),
+    /// Destroy the versions whose grace period is over.
+    #[command(after_help = "Example:\n  kms key purge --provider local:keyring.json")]
+    Purge(KeyProvider),
     /// Prove that the provider wraps and unwraps, and say with which key.
     #[command(after_help = "Example:\n  kms key status --provider local:keyring.json --json")]
     Status(KeyProvider),
+}
+
+impl Key {
+    /// Whom it is about.
+    pub(crate) const fn target(&self) -> &KeyProvider {
+        match self {
+            Self::Create(target)
+            | Self::List(target)
+            | Self::Rotate(target)
+            | Self::Purge(target)
+            | Self::Status(target) => target,
+            Self::Disable(key) | Self::Enable(key) | Self::Restore(key) => &key.target,
+            Self::Destroy(destroy) => &destroy.key.target,
+        }
+    }
 }
 
 #[derive(Args, Debug)]
@@ -126,6 +151,15 @@ pub(crate) struct KeyVersion {
     pub(crate) target: KeyProvider,
     /// The version's number, as `kms key list` shows it.
     pub(crate) version: u32,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct KeyDestroy {
+    #[command(flatten)]
+    pub(crate) key: KeyVersion,
+    /// How long it can still be saved, in days.
+    #[arg(long, value_name = "DAYS", default_value_t = 30, value_parser = clap::value_parser!(u32).range(7..=3650))]
+    pub(crate) grace_days: u32,
 }
 
 #[derive(Args, Debug)]
