@@ -15,6 +15,7 @@
 //! The suites need a tokio runtime; give them one of several threads, or races stay unseen. They
 //! take no time-outs: a source that hangs, hangs the test.
 
+mod races;
 mod report;
 mod rewriter;
 mod source;

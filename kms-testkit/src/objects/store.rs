@@ -1,17 +1,17 @@
 //! The suite for whatever can be compared and swapped.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use futures_util::FutureExt as _;
-use futures_util::future::{join_all, try_join_all};
+use futures_util::future::try_join_all;
 use kms_core::object::{
     FetchOptions, HistoryOptions, HistoryPosition, LeaseId, ObjectKey, ObjectSource, ObjectStore,
     Revision, Scan, ScanOptions, StoredObject, Swap, SwapOutcome,
 };
 use kms_core::{CallOptions, Error, ErrorKind};
 
+use super::races::{no_lost_update, race, task_died, untorn};
 use super::report::{Checked, Done, Fault, Report, ensure, ensure_eq, ensure_refused};
 use super::source::{SourceHarness, key, run_source, walk};
 
@@ -125,7 +125,7 @@ impl<H: StoreHarness> SourceHarness for Filled<'_, H> {
     }
 }
 
-fn call() -> CallOptions {
+pub(super) fn call() -> CallOptions {
     CallOptions::default()
 }
 
@@ -139,7 +139,7 @@ async fn must(store: &dyn ObjectStore, key: &ObjectKey, swap: Swap) -> Result<Re
     }
 }
 
-async fn must_create(
+pub(super) async fn must_create(
     store: &dyn ObjectStore,
     key: &ObjectKey,
     value: &[u8],
@@ -148,7 +148,7 @@ async fn must_create(
     must(store, key, Swap::Create { value }).await
 }
 
-async fn must_replace(
+pub(super) async fn must_replace(
     store: &dyn ObjectStore,
     key: &ObjectKey,
     expected: Revision,
@@ -172,12 +172,15 @@ async fn must_lose(store: &dyn ObjectStore, key: &ObjectKey, swap: Swap) -> Resu
     })
 }
 
-async fn read(store: &dyn ObjectStore, key: &ObjectKey) -> Result<Option<StoredObject>, Fault> {
+pub(super) async fn read(
+    store: &dyn ObjectStore,
+    key: &ObjectKey,
+) -> Result<Option<StoredObject>, Fault> {
     Ok(store.fetch(key, &FetchOptions::default()).await?)
 }
 
 /// Fails unless the object holds this value at this revision.
-async fn holds(
+pub(super) async fn holds(
     store: &dyn ObjectStore,
     key: &ObjectKey,
     value: &[u8],
@@ -319,120 +322,13 @@ async fn repeated<H: StoreHarness>(harness: &H) -> Checked {
     Ok(Done::Checked)
 }
 
-/// How many tasks race, and how often.
-const RACERS: u8 = 8;
-const ROUNDS: usize = 12;
-
-/// Lets all tasks swap at once, each its own number; gives back who won, and at which revision.
-async fn race_once<S: ObjectStore>(
-    store: &Arc<S>,
+pub(super) async fn must_read(
+    store: &dyn ObjectStore,
     key: &ObjectKey,
-    swap: impl Fn(u8) -> Swap,
-) -> Result<(u8, Revision), Fault> {
-    let start = Arc::new(tokio::sync::Barrier::new(usize::from(RACERS)));
-    let tasks = (0..RACERS).map(|number| {
-        let (store, key, start, swap) = (
-            Arc::clone(store),
-            key.clone(),
-            Arc::clone(&start),
-            swap(number),
-        );
-        tokio::spawn(async move {
-            start.wait().await;
-            (number, store.compare_and_swap(&key, &swap, &call()).await)
-        })
-    });
-    let mut winners = Vec::new();
-    for result in join_all(tasks).await {
-        let (number, outcome) = result.map_err(task_died)?;
-        if let Some(revision) = outcome?.swapped() {
-            winners.push((number, revision));
-        }
-    }
-    match winners.as_slice() {
-        [winner] => Ok(*winner),
-        _ => Err(Fault(format!("{} of {RACERS} won", winners.len()))),
-    }
-}
-
-fn task_died(error: tokio::task::JoinError) -> Fault {
-    Fault(format!("a task died: {error}"))
-}
-
-async fn race<H: StoreHarness>(harness: &H) -> Checked {
-    let store = harness.empty_store().await?;
-    for round in 0..ROUNDS {
-        let key = key(format!("race {round}"))?;
-        let (winner, revision) = race_once(&store, &key, |number| Swap::Create {
-            value: vec![number],
-        })
-        .await?;
-        holds(&*store, &key, &[winner], revision).await?;
-        let expected = revision;
-        let (winner, revision) = race_once(&store, &key, |number| Swap::Replace {
-            expected,
-            value: vec![number],
-        })
-        .await?;
-        holds(&*store, &key, &[winner], revision).await?;
-        let expected = revision;
-        race_once(&store, &key, |_| Swap::Delete { expected }).await?;
-        ensure_eq(&read(&*store, &key).await?, &None, "after deletion")?;
-    }
-    Ok(Done::Checked)
-}
-
-async fn no_lost_update<H: StoreHarness>(harness: &H) -> Checked {
-    const INCREMENTS: usize = 10;
-    let store = harness.empty_store().await?;
-    let key = key("counter")?;
-    must_create(&*store, &key, &0_u64.to_be_bytes()).await?;
-    let tasks = (0..RACERS).map(|_| {
-        let (store, key) = (Arc::clone(&store), key.clone());
-        tokio::spawn(async move {
-            let mut done = 0_usize;
-            while done < INCREMENTS {
-                let object = read(&*store, &key)
-                    .await?
-                    .ok_or_else(|| Fault("the counter is gone".to_owned()))?;
-                let swap = Swap::Replace {
-                    expected: object.revision,
-                    value: count(&object)?.saturating_add(1).to_be_bytes().to_vec(),
-                };
-                if store
-                    .compare_and_swap(&key, &swap, &call())
-                    .await?
-                    .swapped()
-                    .is_some()
-                {
-                    done = done.saturating_add(1);
-                }
-            }
-            Ok::<_, Fault>(())
-        })
-    });
-    for result in try_join_all(tasks).await.map_err(task_died)? {
-        result?;
-    }
-    let object = read(&*store, &key)
+) -> Result<StoredObject, Fault> {
+    read(store, key)
         .await?
-        .ok_or_else(|| Fault("the counter is gone".to_owned()))?;
-    let all = INCREMENTS.saturating_mul(usize::from(RACERS));
-    ensure_eq(
-        &count(&object)?,
-        &u64::try_from(all).unwrap_or(u64::MAX),
-        "increments that were answered as done",
-    )?;
-    Ok(Done::Checked)
-}
-
-/// The number an object holds.
-fn count(object: &StoredObject) -> Result<u64, Fault> {
-    object
-        .value
-        .first_chunk()
-        .map(|bytes| u64::from_be_bytes(*bytes))
-        .ok_or_else(|| Fault("the counter is cut off".to_owned()))
+        .ok_or_else(|| Fault(format!("{key} is gone")))
 }
 
 async fn lease<H: StoreHarness>(harness: &H) -> Checked {
@@ -444,9 +340,7 @@ async fn lease<H: StoreHarness>(harness: &H) -> Checked {
     else {
         return Ok(Done::Skipped("the store has no leases"));
     };
-    let object = read(&*store, &key)
-        .await?
-        .ok_or_else(|| Fault("the leased object is gone".to_owned()))?;
+    let object = must_read(&*store, &key).await?;
     ensure_eq(&object.lease, &Some(lease), "lease before")?;
     must_replace(&*store, &key, object.revision, b"new").await?;
     let found = read(&*store, &key).await?.and_then(|object| object.lease);
@@ -545,69 +439,6 @@ async fn pinned<H: StoreHarness>(harness: &H) -> Checked {
     })?;
     let now = walk(&*store, options).await?;
     ensure(now != before, || "the changes were not made".to_owned())?;
-    Ok(Done::Checked)
-}
-
-/// A writer counts up in the first object, then in the last. Whoever reads one after the other at
-/// different times sees the last ahead of the first.
-async fn untorn<H: StoreHarness>(harness: &H) -> Checked {
-    let store = harness.empty_store().await?;
-    let (first, last) = (key("a")?, key("z")?);
-    let mut at = [
-        must_create(&*store, &first, &0_u64.to_be_bytes()).await?,
-        must_create(&*store, &last, &0_u64.to_be_bytes()).await?,
-    ];
-    for number in 0_u8..20 {
-        must_create(&*store, &key([b'm', number])?, b"between").await?;
-    }
-    let stop = Arc::new(AtomicBool::new(false));
-    let writer = tokio::spawn({
-        let (store, first, last) = (Arc::clone(&store), first.clone(), last.clone());
-        let stop = Arc::clone(&stop);
-        async move {
-            for number in 1_u64.. {
-                if stop.load(Ordering::Relaxed) {
-                    break;
-                }
-                for (key, at) in [&first, &last].into_iter().zip(&mut at) {
-                    *at = must_replace(&*store, key, *at, &number.to_be_bytes()).await?;
-                }
-                tokio::task::yield_now().await;
-            }
-            Ok::<_, Fault>(())
-        }
-    });
-    let found = read_while_written(&*store, &writer).await;
-    stop.store(true, Ordering::Relaxed);
-    writer.await.map_err(task_died)??;
-    found
-}
-
-/// Reads pages until the writer was seen at work often enough.
-async fn read_while_written<T>(
-    store: &dyn ObjectStore,
-    writer: &tokio::task::JoinHandle<T>,
-) -> Checked {
-    const SIGHTINGS: usize = 50;
-    let (mut seen, mut latest) = (0_usize, None);
-    while seen < SIGHTINGS && !writer.is_finished() {
-        let page = store.scan(&ScanOptions::default()).await?;
-        let (Some(first), Some(last)) = (page.objects.first(), page.objects.last()) else {
-            return Err(Fault("an empty page".to_owned()));
-        };
-        let (ahead, behind) = (count(first)?, count(last)?);
-        ensure(ahead == behind || ahead == behind.saturating_add(1), || {
-            format!("one page shows the counters at {ahead} and {behind}")
-        })?;
-        ensure(first.revision.max(last.revision) <= page.revision, || {
-            format!("a page of {} shows a later change", page.revision)
-        })?;
-        if latest != Some(ahead) {
-            latest = Some(ahead);
-            seen = seen.saturating_add(1);
-        }
-        tokio::task::yield_now().await;
-    }
     Ok(Done::Checked)
 }
 
@@ -752,9 +583,7 @@ async fn cancelled<H: StoreHarness>(harness: &H) -> Checked {
         drop(future);
         // It may still arrive; a change of our own settles it.
         loop {
-            let now = read(&*store, &key)
-                .await?
-                .ok_or_else(|| Fault("the object is gone".to_owned()))?;
+            let now = must_read(&*store, &key).await?;
             ensure(
                 now.value == value || Some(&now.value) == before.as_ref(),
                 || "the object is neither as before nor as after".to_owned(),
