@@ -101,14 +101,14 @@ fn select<'a>(
         Some(text) => Some(GroupResource::parse(text)),
         None => resource_of_etcd_key_under(etcd_prefix.as_bytes(), etcd_key),
     };
-    if let Some(GroupResource { group, resource }) = named {
-        let providers = config.providers_for(group, resource);
+    if let Some(named) = named {
+        let providers = config.providers_for(named.group, named.resource);
         if !providers.is_empty() {
             return Ok(providers);
         }
         return Err(Failure::new(
             "config",
-            format!("the configuration has no providers for the resource `{}`", GroupResource { group, resource }),
+            format!("the configuration has no providers for the resource `{named}`"),
             "give the configuration that was in force, or name the resource with --resource",
         ));
     }
