@@ -63,7 +63,7 @@ impl DekSourceDigest {
         &self.0
     }
 
-    fn new<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Self {
+    fn new<'a, I: IntoIterator<Item = &'a [u8]>>(parts: I) -> Self {
         let mut context = digest::Context::new(&digest::SHA256);
         for part in parts {
             context.update(&(part.len() as u64).to_be_bytes());

@@ -18,7 +18,7 @@ use crate::{Error, ErrorKind};
 
 /// Puts a [`Transformer`] together.
 pub struct TransformerBuilder<'a> {
-    providers: &'a [ProviderConfiguration],
+    providers: Vec<&'a ProviderConfiguration>,
     clock: Arc<dyn Clock>,
     random: Arc<dyn SecureRandom>,
     kms: HashMap<String, Arc<dyn KeyProvider>>,
@@ -42,7 +42,7 @@ impl<'a> TransformerBuilder<'a> {
     const DEFAULT_V1_CACHE_CAPACITY: usize = 1000;
 
     pub(super) fn new(
-        providers: &'a [ProviderConfiguration],
+        providers: Vec<&'a ProviderConfiguration>,
         clock: Arc<dyn Clock>,
         random: Arc<dyn SecureRandom>,
     ) -> Self {

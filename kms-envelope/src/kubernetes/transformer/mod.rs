@@ -134,14 +134,15 @@ impl Transformer {
     /// How long a seed may be written with after the last time the KMS confirmed its key id.
     pub const WRITE_STATE_TTL: Duration = Duration::from_secs(3 * 60);
 
-    /// Starts to build one for a list of providers.
+    /// Starts to build one for a list of providers: those of one entry of a configuration, or what
+    /// [`providers_for`](super::EncryptionConfiguration::providers_for) chose for a resource.
     #[must_use]
-    pub fn builder(
-        providers: &[ProviderConfiguration],
+    pub fn builder<'a>(
+        providers: impl IntoIterator<Item = &'a ProviderConfiguration>,
         clock: Arc<dyn Clock>,
         random: Arc<dyn SecureRandom>,
-    ) -> TransformerBuilder<'_> {
-        TransformerBuilder::new(providers, clock, random)
+    ) -> TransformerBuilder<'a> {
+        TransformerBuilder::new(providers.into_iter().collect(), clock, random)
     }
 
     /// Asks every KMS v2 provider for its current key, all of them at once, and has a new seed
