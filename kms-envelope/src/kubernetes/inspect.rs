@@ -168,7 +168,10 @@ pub struct ConfiguredNames(Vec<(ProviderKind, String)>);
 
 impl ConfiguredNames {
     /// Collects the names of all keys and KMS providers.
-    pub fn new<'c>(providers: impl IntoIterator<Item = &'c ProviderConfiguration>) -> Self {
+    pub fn new<'c, I>(providers: I) -> Self
+    where
+        I: IntoIterator<Item = &'c ProviderConfiguration>,
+    {
         let mut names = Vec::new();
         for provider in providers {
             let (kind, keys) = match provider {
