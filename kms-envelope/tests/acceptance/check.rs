@@ -56,10 +56,7 @@ fn plugin(set: &Set, case: &Case, version: &str) -> Plugin {
         .map(|(id, kek)| (id.clone(), kek.0.as_slice().try_into().unwrap()))
         .collect();
     if let Some(kms) = &case.kms {
-        keks.push((
-            kms.key_id.clone(),
-            kms.kek.0.as_slice().try_into().unwrap(),
-        ));
+        keks.push((kms.key_id.clone(), kms.kek.0.as_slice().try_into().unwrap()));
     }
     if keks.is_empty() {
         keks.push(("unused".to_owned(), [0; 32]));
@@ -90,7 +87,11 @@ fn plugin(set: &Set, case: &Case, version: &str) -> Plugin {
 
 /// What the reader of the case wrote: the type of a value that was not stale for it.
 fn written_type(case: &Case) -> DekSourceType {
-    match case.kms.as_ref().and_then(|kms| kms.dek_source_type.as_deref()) {
+    match case
+        .kms
+        .as_ref()
+        .and_then(|kms| kms.dek_source_type.as_deref())
+    {
         Some("AES_GCM_KEY") => DekSourceType::AesGcmKey,
         _ => DekSourceType::HkdfSha256XnonceAesGcmSeed,
     }
@@ -118,9 +119,10 @@ pub(crate) async fn positive(set: &Set, case: &Case) -> Result<(), String> {
     ensure(opened.is_stale() == stale, || {
         format!("stale is {}", opened.is_stale())
     })?;
-    ensure(opened.provider().as_str() == provider_of(case.stored_prefix()), || {
-        format!("opened by {}", opened.provider())
-    })?;
+    ensure(
+        opened.provider().as_str() == provider_of(case.stored_prefix()),
+        || format!("opened by {}", opened.provider()),
+    )?;
     check_inspection(case, &configuration)?;
 
     // What we write, someone else reads, and we do, as not stale.
@@ -153,7 +155,9 @@ pub(crate) async fn positive(set: &Set, case: &Case) -> Result<(), String> {
     other_path(case, &transformer, plaintext).await?;
     if written == DekSourceType::AesGcmKey {
         // To an API server since 1.29 such a value is stale.
-        let newer = reader(set, case, DekSourceType::default()).await?.transformer;
+        let newer = reader(set, case, DekSourceType::default())
+            .await?
+            .transformer;
         let opened = newer.read(key, stored).await;
         let opened = opened.map_err(|error| format!("read as 1.29: {error:?}"))?;
         ensure(opened.is_stale(), || "not stale to 1.29".to_owned())?;
@@ -204,7 +208,10 @@ fn check_inspection(case: &Case, configuration: &EncryptionConfiguration) -> Res
     field("name", name.into())?;
     match &case.parts {
         Some(parts) => {
-            let data = parts.encrypted_data.as_ref().map_or(stored.len(), |data| data.0.len());
+            let data = parts
+                .encrypted_data
+                .as_ref()
+                .map_or(stored.len(), |data| data.0.len());
             field("encrypted_data_len", data.into())?;
         }
         None if !provider.starts_with("kms") => {
@@ -216,7 +223,10 @@ fn check_inspection(case: &Case, configuration: &EncryptionConfiguration) -> Res
     let of_v2 = of_kms.filter(|kms| kms.api_version == "v2");
     if let Some(kms) = of_kms {
         field("name", kms.provider_name.as_str().into())?;
-        field("encrypted_dek_source_len", kms.encrypted_dek_source.0.len().into())?;
+        field(
+            "encrypted_dek_source_len",
+            kms.encrypted_dek_source.0.len().into(),
+        )?;
     }
     field("key_id", of_v2.map(|kms| kms.key_id.as_str()).into())?;
     let source_type = of_v2.and_then(|kms| kms.dek_source_type.as_deref());

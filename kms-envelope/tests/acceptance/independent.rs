@@ -2,8 +2,9 @@
 //! the first provider and its first key, and with nothing of the code under test.
 
 use aes::cipher::{BlockCipherDecrypt, KeyInit};
+use aes_gcm::AeadCore;
 use aes_gcm::aead::consts::U12;
-use aes_gcm::aead::{Aead as _, Payload};
+use aes_gcm::aead::{Aead, Payload};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ring::hmac;
@@ -43,7 +44,7 @@ pub(crate) fn open(
 }
 
 fn gcm(key: &[u8], aad: &[u8], body: &[u8]) -> Option<Vec<u8>> {
-    fn with<C: aes_gcm::KeyInit + aes_gcm::aead::Aead + aes_gcm::AeadCore<NonceSize = U12>>(
+    fn with<C: KeyInit + Aead + AeadCore<NonceSize = U12>>(
         key: &[u8],
         nonce: &[u8; 12],
         payload: Payload<'_, '_>,

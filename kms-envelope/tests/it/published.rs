@@ -182,12 +182,7 @@ fn kms_v2_writes_what_kubernetes_1_27_can_read() {
     let next = now(v2.write(ETCD_KEY, PLAINTEXT)).unwrap();
     assert_eq!(next[22..34], hex("aabbccdd02ca9a3b00000000"));
     // To a newer API server it is stale.
-    let newer = transformer(
-        kms("v2", "demo"),
-        fixed("wrapped-dek"),
-        SEED,
-        run(0, 32),
-    );
+    let newer = transformer(kms("v2", "demo"), fixed("wrapped-dek"), SEED, run(0, 32));
     let opened = now(newer.read(ETCD_KEY, &hex(KMS_V2_KEY))).unwrap();
     assert!(opened.is_stale());
 }

@@ -213,7 +213,11 @@ fn the_limits_of_what_a_plugin_returns() {
         let annotations = &mut Arc::get_mut(&mut plugin).unwrap().annotations;
         annotations.insert(name.to_owned(), value);
         let cluster = Cluster::with(json!([kms("v2", "lab")]), plugin, |builder| builder);
-        let expected = if good { Ok(()) } else { Err(ErrorKind::Protocol) };
+        let expected = if good {
+            Ok(())
+        } else {
+            Err(ErrorKind::Protocol)
+        };
         assert_eq!(cluster.refresh(), expected, "{name}");
         if good {
             let value = cluster.write(b"x");

@@ -175,9 +175,9 @@ impl Transformer {
                 EntryCipher::Identity | EntryCipher::Local(_) => {}
             }
         }
-        let polls = self.kms_v2().map(|kms| {
-            kms.refresh(self.clock.as_ref(), self.random.as_ref(), self.read_only)
-        });
+        let polls = self
+            .kms_v2()
+            .map(|kms| kms.refresh(self.clock.as_ref(), self.random.as_ref(), self.read_only));
         futures_util::future::join_all(polls)
             .await
             .into_iter()

@@ -59,7 +59,15 @@ impl WriteState {
                 else {
                     return Err(Error::new(ErrorKind::Internal, "random bytes do not split"));
                 };
-                kms_v2::seal(prefix, &self.tail, secret, Some(info), nonce, aad, plaintext)
+                kms_v2::seal(
+                    prefix,
+                    &self.tail,
+                    secret,
+                    Some(info),
+                    nonce,
+                    aad,
+                    plaintext,
+                )
             }
             DekSourceType::AesGcmKey => {
                 let counter = self
