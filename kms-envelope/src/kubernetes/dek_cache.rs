@@ -196,14 +196,35 @@ mod tests {
         let one = named(b"one");
         assert!(cache.get(&one, Tick::ORIGIN).is_some());
         for other in [
-            DekSourceRef { kind: Some(DekSourceType::AesGcmKey), ..one },
+            DekSourceRef {
+                kind: Some(DekSourceType::AesGcmKey),
+                ..one
+            },
             DekSourceRef { kind: None, ..one },
-            DekSourceRef { key_id: Some("key-2"), ..one },
-            DekSourceRef { key_id: None, ..one },
-            DekSourceRef { ciphertext: b"two", ..one },
-            DekSourceRef { annotations: &[], ..one },
-            DekSourceRef { annotations: &[("a.b", b"2")], ..one },
-            DekSourceRef { annotations: &[("a.c", b"1")], ..one },
+            DekSourceRef {
+                key_id: Some("key-2"),
+                ..one
+            },
+            DekSourceRef {
+                key_id: None,
+                ..one
+            },
+            DekSourceRef {
+                ciphertext: b"two",
+                ..one
+            },
+            DekSourceRef {
+                annotations: &[],
+                ..one
+            },
+            DekSourceRef {
+                annotations: &[("a.b", b"2")],
+                ..one
+            },
+            DekSourceRef {
+                annotations: &[("a.c", b"1")],
+                ..one
+            },
         ] {
             assert!(cache.get(&other, Tick::ORIGIN).is_none(), "{other:?}");
             assert!(!source(b"one").is(&other), "{other:?}");

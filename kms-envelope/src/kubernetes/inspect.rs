@@ -63,7 +63,7 @@ impl DekSourceDigest {
         &self.0
     }
 
-    fn new<'p>(parts: impl IntoIterator<Item = &'p [u8]>) -> Self {
+    fn new<'a, I: IntoIterator<Item = &'a [u8]>>(parts: I) -> Self {
         let mut context = digest::Context::new(&digest::SHA256);
         for part in parts {
             context.update(&(part.len() as u64).to_be_bytes());
@@ -168,7 +168,10 @@ pub struct ConfiguredNames(Vec<(ProviderKind, String)>);
 
 impl ConfiguredNames {
     /// Collects the names of all keys and KMS providers.
-    pub fn new<'c>(providers: impl IntoIterator<Item = &'c ProviderConfiguration>) -> Self {
+    pub fn new<'c, I>(providers: I) -> Self
+    where
+        I: IntoIterator<Item = &'c ProviderConfiguration>,
+    {
         let mut names = Vec::new();
         for provider in providers {
             let (kind, keys) = match provider {

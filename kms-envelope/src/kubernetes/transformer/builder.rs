@@ -157,10 +157,7 @@ impl<'a> TransformerBuilder<'a> {
             ProviderConfiguration::Secretbox(keys) => (ProviderKind::Secretbox, keys),
         };
         if keys.is_empty() {
-            return Err(Error::new(
-                ErrorKind::Config,
-                format!("{kind} has no keys"),
-            ));
+            return Err(Error::new(ErrorKind::Config, format!("{kind} has no keys")));
         }
         let keys = keys
             .iter()

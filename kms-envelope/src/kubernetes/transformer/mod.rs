@@ -10,7 +10,7 @@ use core::fmt;
 use core::time::Duration;
 use std::sync::Arc;
 
-use kms_core::{CallOptions, Clock, KeyProvider, SecretBytes, SecureRandom};
+use kms_core::{CallOptions, Clock, KeyProvider, SecretBytes, SecureRandom, Tick};
 
 pub use self::builder::TransformerBuilder;
 pub use self::opened::Opened;
@@ -60,7 +60,8 @@ use crate::Error;
 /// # Limits
 ///
 /// `aescbc` and `secretbox` do not bind a value to its etcd key, and `aescbc` does not notice
-/// changes at all. One `aesgcm` key should write no more than 200,000 values, since its nonces are
+/// changes at all. A KMS v1 value that was tampered with is tried as AES-CBC, as kube-apiserver
+/// does; if its length allows that, one in some 256 opens as garbage, and is stale. One `aesgcm` key should write no more than 200,000 values, since its nonces are
 /// random.
 pub struct Transformer {
     entries: Vec<Entry>,
@@ -120,9 +121,17 @@ struct KmsV2 {
     state: state::StateCell,
 }
 
+#[expect(
+    clippy::arithmetic_side_effects,
+    reason = "adding to a `Tick` saturates"
+)]
+fn later(clock: &dyn Clock, by: Duration) -> Tick {
+    clock.now() + by
+}
+
 impl Kms {
     fn call_options(&self, clock: &dyn Clock) -> CallOptions {
-        CallOptions::default().with_deadline(clock.now() + self.timeout)
+        CallOptions::default().with_deadline(later(clock, self.timeout))
     }
 
     fn failed(&self, what: &str, source: kms_core::Error) -> Error {
@@ -134,8 +143,8 @@ impl Transformer {
     /// How long a seed may be written with after the last time the KMS confirmed its key id.
     pub const WRITE_STATE_TTL: Duration = Duration::from_secs(3 * 60);
 
-    /// Starts to build one for a list of providers, such as
-    /// [`providers_for`](super::EncryptionConfiguration::providers_for) gives.
+    /// Starts to build one for a list of providers: those of one entry of a configuration, or what
+    /// [`providers_for`](super::EncryptionConfiguration::providers_for) chose for a resource.
     #[must_use]
     pub fn builder<'a>(
         providers: impl IntoIterator<Item = &'a ProviderConfiguration>,
@@ -166,9 +175,9 @@ impl Transformer {
                 EntryCipher::Identity | EntryCipher::Local(_) => {}
             }
         }
-        let polls = self.kms_v2().map(|kms| {
-            kms.refresh(self.clock.as_ref(), self.random.as_ref(), self.read_only)
-        });
+        let polls = self
+            .kms_v2()
+            .map(|kms| kms.refresh(self.clock.as_ref(), self.random.as_ref(), self.read_only));
         futures_util::future::join_all(polls)
             .await
             .into_iter()

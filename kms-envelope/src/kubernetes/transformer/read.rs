@@ -133,9 +133,8 @@ impl Transformer {
 
     /// Has a DEK source unwrapped, and keeps it.
     async fn unwrap(&self, kms: &Kms, named: &DekSourceRef<'_>) -> Result<Arc<DekSource>, Error> {
-        let malformed = |error: kms_core::Error| {
-            Error::new(ErrorKind::Malformed, error.message().to_owned())
-        };
+        let malformed =
+            |error: kms_core::Error| Error::new(ErrorKind::Malformed, error.message().to_owned());
         let mut wrapped = match named.key_id {
             Some(id) => WrappedKey::new(
                 KeyId::new(id).map_err(malformed)?,

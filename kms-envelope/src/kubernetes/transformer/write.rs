@@ -100,11 +100,8 @@ impl Transformer {
                 out.extend_from_slice(&[0; secretbox::TAG_LEN]);
                 let body = out.len();
                 out.extend_from_slice(plaintext);
-                let sealed = secretbox::seal(
-                    secret,
-                    &nonce,
-                    out.get_mut(body..).unwrap_or_default(),
-                );
+                let sealed =
+                    secretbox::seal(secret, &nonce, out.get_mut(body..).unwrap_or_default());
                 match (sealed, out.get_mut(tag_at..body)) {
                     (Ok(tag), Some(place)) => place.copy_from_slice(&tag),
                     (sealed, _) => {
@@ -134,7 +131,10 @@ impl Transformer {
         if !wrapped.annotations().is_empty() {
             return Err(Error::new(
                 ErrorKind::Unsupported,
-                format!("KMS `{}`: v1 cannot store the provider's annotations", kms.name),
+                format!(
+                    "KMS `{}`: v1 cannot store the provider's annotations",
+                    kms.name
+                ),
             ));
         }
         let length = dek_length(&wrapped)?;

@@ -59,3 +59,22 @@ pub(super) fn bad_key(cipher: &str) -> Error {
 pub(super) fn too_long() -> Error {
     Error::new(ErrorKind::Unsupported, "the plaintext is too long")
 }
+
+#[cfg(all(test, not(feature = "kubernetes-legacy")))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_this_build_lacks_is_said() {
+        let body = [7; 48];
+        let kind = |error: Option<Error>| error.map(|error| error.kind());
+        let unsupported = Some(ErrorKind::Unsupported);
+        assert_eq!(kind(aes_cbc::open(&[0; 32], &body).err()), unsupported);
+        assert_eq!(kind(secretbox::open(&[0; 32], &body).err()), unsupported);
+        assert_eq!(kind(aes_gcm::open(&[0; 24], b"", &body).err()), unsupported);
+        // It may be the AES-CBC of an old KMS v1.
+        assert_eq!(kind(kms_v1::open(&[0; 32], b"", &body).err()), unsupported);
+        let not_cbc = kms_v1::open(&[0; 32], b"", &body[..47]).err();
+        assert_eq!(kind(not_cbc), Some(ErrorKind::Crypto));
+    }
+}

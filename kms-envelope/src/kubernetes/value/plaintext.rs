@@ -23,6 +23,7 @@ impl Plaintext {
     }
 
     /// Cuts off what is no secret, such as padding: it is not wiped.
+    #[cfg(feature = "kubernetes-legacy")]
     pub(crate) fn truncate(&mut self, len: usize) {
         self.0.truncate(len);
     }

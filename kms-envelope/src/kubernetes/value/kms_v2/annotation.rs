@@ -107,8 +107,21 @@ mod tests {
         let longer = format!("{long}a");
         let long_label = format!("{label}a.b");
         for bad in [
-            "", ".", "a", "a.", "a..b", "a.b..", ".a.b", "A.b", "a_b.c", "-a.b", "a-.b", "a.b/c",
-            "ä.b", &longer, &long_label,
+            "",
+            ".",
+            "a",
+            "a.",
+            "a..b",
+            "a.b..",
+            ".a.b",
+            "A.b",
+            "a_b.c",
+            "-a.b",
+            "a-.b",
+            "a.b/c",
+            "ä.b",
+            &longer,
+            &long_label,
         ] {
             assert!(check_name(bad).is_err(), "{bad}");
         }

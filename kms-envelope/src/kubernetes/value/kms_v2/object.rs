@@ -116,7 +116,7 @@ fn map_entry(entry: &[u8]) -> Result<(&str, &[u8]), Fault> {
 }
 
 fn bytes<'a>(message: &mut Reader<'a>, field: &'static str) -> Result<&'a [u8], Fault> {
-    message.bytes().ok_or(Fault::new(field, CUT_OFF))
+    message.bytes().ok_or_else(|| Fault::new(field, CUT_OFF))
 }
 
 fn string<'a>(message: &mut Reader<'a>, field: &'static str) -> Result<&'a str, Fault> {
