@@ -127,7 +127,7 @@ fn without_a_deadline_the_budget_ends_it() {
 fn an_attempt_that_hangs_is_followed_by_another() {
     let (faults, clock) = faults();
     faults.script(CALL, [Outcome::Hang]);
-    let attempt = Timeout::new(faults.clone(), Arc::new(clock.clone()), SECOND);
+    let attempt = Timeout::new(faults, Arc::new(clock.clone()), SECOND);
     let provider = Retry::new(attempt, Arc::new(clock.clone()), Arc::new(Constant(0)));
     let answer = clock.run(provider.current_key(&CallOptions::default()));
     assert!(answer.expect("the time-out ends it").is_ok());
