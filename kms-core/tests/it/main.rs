@@ -1,4 +1,5 @@
-//! Behaviour tests of `kms-core`, one binary for all.
+//! Behaviour of the core crate, one binary for all.
 
+mod layers;
 #[cfg(feature = "local")]
 mod local;
