@@ -44,8 +44,8 @@ struct Served {
     protection: Arc<Protection>,
     digest: [u8; 32],
     pin: Pin,
-    /// Why the file cannot be read any more. As long as there is one, it is tried again each time.
-    fault: Option<Error>,
+    /// Whether the file could not be read the last time; then it is tried again each time.
+    faulty: bool,
 }
 
 impl LocalProvider {
@@ -119,7 +119,7 @@ impl LocalProvider {
                 protection: Arc::new(protection),
                 digest: parsed.digest(),
                 pin: contents.pin,
-                fault: None,
+                faulty: false,
             }),
         })
     }
@@ -375,7 +375,7 @@ impl LocalProvider {
     /// The newest keyring that could be read, and why the file cannot be if it cannot.
     fn look(&self) -> (Arc<Keyring>, Option<Error>) {
         let mut served = self.served();
-        let unchanged = served.fault.is_none() && served.pin.is_current(&self.path);
+        let unchanged = !served.faulty && served.pin.is_current(&self.path);
         let fault = if unchanged {
             None
         } else {
@@ -386,7 +386,7 @@ impl LocalProvider {
 
     fn read_again(&self, served: &mut Served) -> Result<(), Error> {
         let outcome = self.try_read(served);
-        served.fault = outcome.as_ref().err().cloned();
+        served.faulty = outcome.is_err();
         outcome
     }
 

@@ -4,6 +4,7 @@ mod conformance;
 mod disk;
 mod life;
 mod processes;
+mod vectors;
 mod wrapping;
 
 use core::time::Duration;
