@@ -574,13 +574,13 @@ mod tests {
             ("newest version", |c| drop(c.keys.pop())),
             ("newest version", |c| c.keys.clear()),
             ("newest version", |c| {
-                c.keys[4].state = RecordState::Disabled
+                c.keys[4].state = RecordState::Disabled;
             }),
             ("version 5", |c| c.keys[4].destroy_due_ms = Some(1)),
             ("version 4", |c| c.keys[3].state = RecordState::Enabled),
             ("version 1", |c| c.keys[0].destroy_due_ms = Some(u64::MAX)),
             ("version 2", |c| {
-                c.keys[1].material = Some(SecretText(Zeroizing::new("AAAA".into())))
+                c.keys[1].material = Some(SecretText(Zeroizing::new("AAAA".into())));
             }),
             ("created_ms", |c| c.keys[4].created_ms = 1),
             ("updated_ms", |c| c.updated_ms = u64::MAX),

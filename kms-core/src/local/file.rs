@@ -13,6 +13,10 @@ use super::document::MAX_LEN;
 use crate::{Error, ErrorKind};
 
 /// One state of a file, held so that any later one is told from it without reading.
+///
+/// Writers that replace the file, as ours do, are always seen. A foreign one that overwrites it in
+/// place is not, if it keeps the length and comes within the tick of the file system's clock in
+/// which the file was last changed.
 #[derive(Debug)]
 pub(super) struct Pin {
     stamp: Stamp,

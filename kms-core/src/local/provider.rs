@@ -44,8 +44,6 @@ struct Served {
     protection: Arc<Protection>,
     digest: [u8; 32],
     pin: Pin,
-    /// Why the file cannot be read any more. As long as there is one, it is tried again each time.
-    fault: Option<Error>,
 }
 
 impl LocalProvider {
@@ -119,7 +117,6 @@ impl LocalProvider {
                 protection: Arc::new(protection),
                 digest: parsed.digest(),
                 pin: contents.pin,
-                fault: None,
             }),
         })
     }
@@ -375,8 +372,8 @@ impl LocalProvider {
     /// The newest keyring that could be read, and why the file cannot be if it cannot.
     fn look(&self) -> (Arc<Keyring>, Option<Error>) {
         let mut served = self.served();
-        let unchanged = served.fault.is_none() && served.pin.is_current(&self.path);
-        let fault = if unchanged {
+        // A file at fault is not the pinned one, so it is tried again each time.
+        let fault = if served.pin.is_current(&self.path) {
             None
         } else {
             self.read_again(&mut served).err()
@@ -384,13 +381,8 @@ impl LocalProvider {
         (Arc::clone(&served.keyring), fault)
     }
 
+    /// Serves what the file holds; if it cannot, what was served stays.
     fn read_again(&self, served: &mut Served) -> Result<(), Error> {
-        let outcome = self.try_read(served);
-        served.fault = outcome.as_ref().err().cloned();
-        outcome
-    }
-
-    fn try_read(&self, served: &mut Served) -> Result<(), Error> {
         let contents = file::read(&self.path, self.wide_permissions)?;
         let parsed = document::parse(&contents.bytes)?;
         if parsed.id() != served.keyring.id {

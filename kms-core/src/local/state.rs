@@ -490,7 +490,8 @@ mod tests {
 
         use ErrorKind::{InvalidInput as Refused, KeyDestroyed, KeyNotFound};
         use KeyState::{Destroyed, Disabled, Enabled, PendingDestruction as Pending};
-        let table: [(u32, KeyState, [Result<KeyState, ErrorKind>; 5]); 5] = [
+        type Row = (u32, KeyState, [Result<KeyState, ErrorKind>; 5]);
+        let table: [Row; 5] = [
             // current
             (
                 5,

@@ -62,7 +62,6 @@ pub(super) fn open(
     ciphertext
         .get(HEADER_LEN..)
         .and_then(|sealed| gcm::open(key, &aad(&id, context), sealed))
-        .filter(|dek| !dek.is_empty())
         .ok_or_else(Error::crypto)
 }
 

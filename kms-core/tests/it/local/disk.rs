@@ -5,7 +5,7 @@ use std::fs;
 use kms_core::local::{LocalProvider, check_keyring};
 use kms_core::{CallOptions, ErrorKind, KeyProvider as _};
 
-use super::{Place, cheap, current, kind, now, secret, unwrap, wrap};
+use super::{Place, cheap, current, kind, now, secret, sibling, unwrap, wrap};
 
 #[test]
 fn create_replaces_nothing() {
@@ -70,10 +70,7 @@ fn a_running_provider_unwraps_on_when_its_file_is_gone_torn_or_another() {
             &|| fs::write(place.path(), &whole[..99]).unwrap(),
             ErrorKind::Corrupt,
         ),
-        (
-            &|| fs::write(place.path(), &foreign).unwrap(),
-            ErrorKind::Corrupt,
-        ),
+        (&|| write_private(&place, &foreign), ErrorKind::Corrupt),
     ];
     for (damage, expected) in damages {
         damage();
@@ -88,7 +85,7 @@ fn a_running_provider_unwraps_on_when_its_file_is_gone_torn_or_another() {
         assert_eq!(kind(provider.reload()), expected);
         assert_eq!(kind(provider.rotate()), expected);
         // Not a key id that is unknown, as long as the file might know it.
-        let next = wrapped.key_id().unwrap().as_str().replace("/1", "/2");
+        let next = sibling(wrapped.key_id().unwrap(), "2");
         let next = kms_core::WrappedKey::new(next.parse().unwrap(), vec![1]).unwrap();
         assert_eq!(kind(unwrap(&provider, &next)), expected);
         // Put right, and all is well.

@@ -4,6 +4,7 @@ mod conformance;
 mod disk;
 mod life;
 mod processes;
+mod vectors;
 mod wrapping;
 
 use core::time::Duration;
@@ -96,4 +97,10 @@ fn current(provider: &LocalProvider) -> Result<KeyId, Error> {
 
 fn kind<T: core::fmt::Debug>(result: Result<T, Error>) -> ErrorKind {
     result.unwrap_err().kind()
+}
+
+/// The id that another version of the same keyring would have.
+fn sibling(id: &KeyId, version: &str) -> String {
+    let (keyring, _) = id.as_str().rsplit_once('/').unwrap();
+    format!("{keyring}/{version}")
 }

@@ -1,6 +1,7 @@
 //! Several processes, and several threads, with one keyring.
 
 use std::collections::BTreeSet;
+use std::io::{BufRead as _, Write as _};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
@@ -10,8 +11,13 @@ use kms_testkit::ManualClock;
 use super::{Place, current, secret, unwrap, wrap};
 
 const PATH: &str = "KMS_CORE_TEST_KEYRING";
+const KILLED_PATH: &str = "KMS_CORE_TEST_KEYRING_KILLED";
 const WRITERS: usize = 4;
 const ROTATIONS: usize = 10;
+
+fn options() -> LocalOptions {
+    LocalOptions::new(Arc::new(ManualClock::new()))
+}
 
 /// Not a test of its own: what a child process of the test below does.
 #[test]
@@ -19,8 +25,7 @@ fn child_that_rotates() {
     let Some(path) = std::env::var_os(PATH) else {
         return;
     };
-    let options = LocalOptions::new(Arc::new(ManualClock::new()));
-    let provider = LocalProvider::open(path, options).unwrap();
+    let provider = LocalProvider::open(path, options()).unwrap();
     for _ in 0..ROTATIONS {
         let version = provider.rotate().unwrap().version;
         assert!(current(&provider).is_ok() && wrap(&provider, "dek").is_ok());
@@ -81,6 +86,55 @@ fn processes_that_rotate_at_once_lose_nothing() {
         assert_eq!(unwrap(&reopened, wrapped).unwrap(), secret("dek"));
     }
     assert!(place.strays().is_empty());
+}
+
+/// Not a test of its own: rotates until it is killed.
+#[test]
+fn child_that_never_ends() {
+    let Some(path) = std::env::var_os(KILLED_PATH) else {
+        return;
+    };
+    let provider = LocalProvider::open(path, options()).unwrap();
+    loop {
+        // One write, so that a kill does not cut the line.
+        let line = format!("rotated to {}.\n", provider.rotate().unwrap().version);
+        std::io::stderr().write_all(line.as_bytes()).unwrap();
+    }
+}
+
+#[test]
+fn a_writer_that_is_killed_loses_nothing_and_blocks_nobody() {
+    let place = Place::new();
+    drop(place.create());
+    for round in 1..=12 {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args([
+                "--exact",
+                "local::processes::child_that_never_ends",
+                "--nocapture",
+            ])
+            .env(KILLED_PATH, place.path())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = std::io::BufReader::new(child.stderr.take().unwrap()).lines();
+        let mut acknowledged = 0;
+        for _ in 0..round {
+            let line = lines.next().unwrap().unwrap();
+            let number = line
+                .strip_prefix("rotated to ")
+                .and_then(|n| n.strip_suffix('.'));
+            acknowledged = number.unwrap_or_else(|| panic!("{line}")).parse().unwrap();
+        }
+        // Somewhere in the middle of what it does next.
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let provider = place.open().unwrap();
+        let version = provider.rotate().unwrap().version;
+        assert!(version > acknowledged, "{version} after {acknowledged}");
+        assert!(place.strays().is_empty());
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use kms_core::{
 };
 use proptest::prelude::*;
 
-use super::{Place, current, kind, now, secret, unwrap, wrap};
+use super::{Place, current, kind, now, secret, sibling, unwrap, wrap};
 
 fn context(pairs: &[(&str, &str)]) -> EncryptionContext {
     pairs
@@ -72,19 +72,28 @@ fn the_key_id_and_the_version_in_the_bytes_must_agree() {
 }
 
 #[test]
+fn one_key_in_two_keyrings_is_two_keys() {
+    let (one, two) = (Place::new(), Place::new());
+    let [one, two] = [one.create(), two.create()].map(|provider| {
+        provider
+            .import(secret("0123456789abcdef0123456789abcdef"))
+            .unwrap();
+        provider
+    });
+    let wrapped = wrap(&one, "dek").unwrap();
+    let moved = WrappedKey::new(current(&two).unwrap(), wrapped.ciphertext().to_vec()).unwrap();
+    assert_eq!(kind(unwrap(&two, &moved)), ErrorKind::Crypto);
+}
+
+#[test]
 fn a_key_id_of_nobody_is_not_found() {
     let place = Place::new();
     let provider = place.create();
     let wrapped = wrap(&provider, "dek").unwrap();
-    let own = wrapped.key_id().unwrap().as_str();
+    let own = wrapped.key_id().unwrap();
     let other = Place::new();
     let foreign = current(&other.create()).unwrap().to_string();
-    for id in [
-        own.replace("/1", "/2"),
-        own.replace("/1", "/01"),
-        foreign,
-        "x".into(),
-    ] {
+    for id in [sibling(own, "2"), sibling(own, "01"), foreign, "x".into()] {
         let renamed = WrappedKey::new(id.parse().unwrap(), wrapped.ciphertext().to_vec()).unwrap();
         let error = unwrap(&provider, &renamed).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::KeyNotFound, "{id}");
