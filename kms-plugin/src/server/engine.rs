@@ -11,7 +11,7 @@ use tokio::sync::{Mutex as AsyncMutex, Semaphore, watch};
 
 use super::key_board::{KeyBoard, Patience, StatusAnswer, Verdict};
 use super::unwraps::Unwraps;
-use crate::deadline::within;
+use crate::deadline::{after, within};
 use crate::health::PluginHealth;
 use crate::proto::check_wrapped;
 
@@ -76,7 +76,10 @@ impl Engine {
     /// When a call that may take `timeout` by its caller's wish must be over.
     pub(super) fn deadline(&self, timeout: Option<Duration>) -> Tick {
         let limit = self.times.call_limit;
-        self.clock.now() + timeout.map_or(limit, |timeout| timeout.min(limit))
+        after(
+            &*self.clock,
+            timeout.map_or(limit, |timeout| timeout.min(limit)),
+        )
     }
 
     fn board(&self) -> MutexGuard<'_, KeyBoard> {
@@ -103,7 +106,7 @@ impl Engine {
             .unwrap_or_else(PoisonError::into_inner);
         // Not live: the task should have come round long ago, the longest refresh included.
         let grace = self.times.call_limit.saturating_mul(16);
-        let live = next.is_none_or(|next| now <= next + grace);
+        let live = next.is_none_or(|next| now.since(next) <= grace);
         self.board().health(now, &self.times.patience, live)
     }
 
@@ -316,7 +319,7 @@ impl Engine {
                 Ok(()) => self.times.poll_interval,
                 Err(_) => self.times.retry_interval.min(self.times.poll_interval),
             };
-            let next = self.clock.now() + self.jittered(pause);
+            let next = after(&*self.clock, self.jittered(pause));
             *self
                 .next_round
                 .lock()
@@ -331,7 +334,8 @@ impl Engine {
         // Without randomness there is no jitter; keys are another matter.
         let _ = self.random.fill(&mut byte);
         let [byte] = byte;
-        pause.saturating_sub((pause / 2560).saturating_mul(u32::from(byte)))
+        let step = pause.checked_div(2560).unwrap_or_default();
+        pause.saturating_sub(step.saturating_mul(u32::from(byte)))
     }
 }
 

@@ -12,7 +12,7 @@ use lru::LruCache;
 use tokio::sync::{Semaphore, watch};
 
 use super::CacheOptions;
-use crate::deadline::within;
+use crate::deadline::{after, within};
 
 /// The most different keys that may be waited for at once.
 const MAX_FLIGHTS: usize = 1024;
@@ -131,7 +131,7 @@ impl Unwraps {
     }
 
     async fn fly(&self, wrapped: &WrappedKey, request_id: Option<String>) -> Outcome {
-        let deadline = self.clock.now() + self.limit;
+        let deadline = after(&*self.clock, self.limit);
         let mut call = CallOptions::default().with_deadline(deadline);
         call.request_id = request_id;
         let options = UnwrapOptions::default().with_call(call);
@@ -161,7 +161,7 @@ impl Unwraps {
         if let Some(cache) = &self.cache {
             let kept = Kept {
                 secret: Arc::clone(secret),
-                until: self.clock.now() + self.keep_for,
+                until: after(&*self.clock, self.keep_for),
             };
             lock(cache).put(wrapped.clone(), kept);
         }
