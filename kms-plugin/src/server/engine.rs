@@ -7,7 +7,7 @@ use kms_core::{
     CallOptions, Clock, Error, ErrorKind, KeyId, KeyInfo, KeyProvider, KeyState, SecretBytes,
     SecureRandom, Tick, UnwrapOptions, WrapOptions, WrappedKey,
 };
-use tokio::sync::{Mutex as AsyncMutex, Semaphore, watch};
+use tokio::sync::{Mutex as AsyncMutex, Semaphore, SemaphorePermit, watch};
 
 use super::key_board::{KeyBoard, Patience, StatusAnswer, Verdict};
 use super::unwraps::Unwraps;
@@ -118,6 +118,7 @@ impl Engine {
     ) -> Result<WrappedKey, Error> {
         self.check_plaintext(plaintext)?;
         within(&*self.clock, deadline, "encrypting", async {
+            let _permit = self.permit().await?;
             if self.board().current().is_none() {
                 self.refresh().await?;
             }
@@ -147,13 +148,17 @@ impl Engine {
         deadline: Tick,
     ) -> Result<WrappedKey, Error> {
         self.check_plaintext(plaintext)?;
-        within(
-            &*self.clock,
-            deadline,
-            "encrypting",
-            self.wrap(plaintext, deadline, None),
-        )
+        within(&*self.clock, deadline, "encrypting", async {
+            let _permit = self.permit().await?;
+            self.wrap(plaintext, deadline, None).await
+        })
         .await
+    }
+
+    /// The turn of an Encrypt call. Proofs need none, so that a flood does not hold them up.
+    async fn permit(&self) -> Result<SemaphorePermit<'_>, Error> {
+        let permit = self.wraps.acquire().await;
+        permit.map_err(|_closed| Error::new(ErrorKind::Internal, "the plugin has stopped"))
     }
 
     pub(super) async fn decrypt(
@@ -183,11 +188,6 @@ impl Engine {
         deadline: Tick,
         request_id: Option<String>,
     ) -> Result<WrappedKey, Error> {
-        let _permit = self
-            .wraps
-            .acquire()
-            .await
-            .map_err(|_closed| Error::new(ErrorKind::Internal, "the plugin has stopped"))?;
         let mut call = CallOptions::default().with_deadline(deadline);
         call.request_id = request_id;
         let options = WrapOptions::default().with_call(call);

@@ -1,11 +1,18 @@
 //! The table of failures in the documentation of the server, row by row.
 
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use kms_core::{CallOptions, ErrorKind, KeyProvider};
+use async_trait::async_trait;
+use kms_core::{
+    CallOptions, Capabilities, Error, ErrorKind, KeyInfo, KeyProvider, SecretBytes, UnwrapOptions,
+    WrapOptions, WrappedKey,
+};
 use kms_plugin::client::{ClientOptions, V2Client};
 use kms_plugin::health::HealthState;
-use kms_testkit::{Operation, Outcome};
+use kms_testkit::{Operation, Outcome, StaticProvider};
 
 use crate::support::{Served, current, dek, eventually, ms, provider, quick, still, unwell, well};
 
@@ -266,4 +273,64 @@ async fn unknown_key_ids_are_not_found_and_damage_is_opaque() {
             .message()
             .contains(kms_core::Error::crypto().message())
     );
+}
+
+/// Panics in its first three calls of `current_key`, and in the second `unwrap`.
+#[derive(Debug)]
+struct Panicking {
+    inner: StaticProvider,
+    looks: AtomicUsize,
+    unwraps: AtomicUsize,
+}
+
+impl fmt::Display for Panicking {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("panicking")
+    }
+}
+
+#[async_trait]
+impl KeyProvider for Panicking {
+    fn capabilities(&self) -> Capabilities {
+        self.inner.capabilities()
+    }
+
+    async fn current_key(&self, options: &CallOptions) -> Result<KeyInfo, Error> {
+        if self.looks.fetch_add(1, Ordering::SeqCst) < 3 {
+            panic!("a defect of the provider's");
+        }
+        self.inner.current_key(options).await
+    }
+
+    async fn wrap(&self, dek: &SecretBytes, options: &WrapOptions) -> Result<WrappedKey, Error> {
+        self.inner.wrap(dek, options).await
+    }
+
+    async fn unwrap(
+        &self,
+        wrapped: &WrappedKey,
+        options: &UnwrapOptions,
+    ) -> Result<SecretBytes, Error> {
+        if self.unwraps.fetch_add(1, Ordering::SeqCst) == 1 {
+            panic!("a defect of the provider's");
+        }
+        self.inner.unwrap(wrapped, options).await
+    }
+}
+
+#[tokio::test]
+async fn a_panic_of_the_provider_stops_nothing() {
+    let provider = Panicking {
+        inner: StaticProvider::generate().unwrap(),
+        looks: AtomicUsize::new(0),
+        unwraps: AtomicUsize::new(0),
+    };
+    let served = Served::new(still(Arc::new(provider)).retry_interval(ms(20))).await;
+    let client = served.client();
+    well(&client).await;
+    let wrapped = client.wrap(&dek(), &Default::default()).await.unwrap();
+    let lost = client.unwrap(&wrapped, &Default::default()).await;
+    assert_eq!(lost.unwrap_err().kind(), ErrorKind::Internal);
+    let opened = client.unwrap(&wrapped, &Default::default()).await.unwrap();
+    assert_eq!(opened, dek());
 }

@@ -143,16 +143,9 @@ async fn the_authority_of_older_ones_is_accepted_over_an_abstract_socket() {
     let name = format!("kms-plugin-test-{}-wire", std::process::id());
     let address = kms_plugin::socket::SocketAddress::from_abstract_name(&name).unwrap();
     let served = Served::at(&address, still(provider())).await;
-    for authority in [format!("@{name}"), format!("%40{name}")] {
-        let answer = ask(&served, &authority).await;
-        println!("{authority}: {answer:?}");
-        if authority.starts_with('@') {
-            assert!(
-                matches!(answer, Answer::Message(_)),
-                "{authority}: {answer:?}"
-            );
-        }
-    }
+    // What grpc-go makes of the dialled address; it does not escape the `@`.
+    let answer = ask(&served, &format!("@{name}")).await;
+    assert!(matches!(answer, Answer::Message(_)), "{answer:?}");
 }
 
 /// A limit of the HTTP/2 library that the documentation tells; if this fails, it can be told
