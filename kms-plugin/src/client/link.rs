@@ -16,6 +16,7 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Response, Status};
 use tower::Service;
 
+use crate::deadline::after;
 use crate::grpc::{Operation, error_from, one_line};
 use crate::socket::SocketAddress;
 
@@ -138,7 +139,7 @@ impl Link {
         F: Future<Output = Result<Response<R>, Status>>,
     {
         let clock = &*self.options.clock;
-        let limit = clock.now() + self.options.timeout;
+        let limit = after(clock, self.options.timeout);
         let deadline = options.deadline.map_or(limit, |own| own.min(limit));
         let mut fault = None;
         let mut pause = FIRST_PAUSE;
@@ -159,12 +160,12 @@ impl Link {
             match outcome {
                 Ok(response) => return Ok(response.into_inner()),
                 Err(status) => match transport_fault(&status) {
-                    Some(text) => fault = Some(text),
+                    Some(Unreachable::TimedOut) => {}
+                    Some(Unreachable::Broken(text)) => fault = Some(text),
                     None => return Err(self.name(error_from(&status, operation))),
                 },
             }
-            let next = clock.now() + pause.min(deadline.since(clock.now()));
-            clock.sleep_until(next).await;
+            clock.sleep_until(after(clock, pause).min(deadline)).await;
             pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
         }
     }
@@ -235,18 +236,12 @@ fn too_late(operation: Operation, fault: Option<String>) -> Error {
 }
 
 /// What went wrong on the way, if the status was made here; what the plugin sent has no source.
-fn transport_fault(status: &Status) -> Option<String> {
+fn transport_fault(status: &Status) -> Option<Unreachable> {
     let source = core::error::Error::source(status)?;
-    Some(one_line(&innermost(source), MAX_FAULT_LEN))
-}
-
-/// The innermost cause is the telling one: "No such file or directory".
-fn innermost(error: &(dyn core::error::Error + 'static)) -> String {
-    let mut cause = error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    cause.to_string()
+    Some(match source.downcast_ref::<Unreachable>() {
+        Some(fault) => fault.clone(),
+        None => Unreachable::from(source),
+    })
 }
 
 /// A channel whose own errors can be told from the plugin's answers.
@@ -254,20 +249,43 @@ fn innermost(error: &(dyn core::error::Error + 'static)) -> String {
 pub(super) struct PluginChannel(Channel);
 
 /// The call did not reach the plugin, or its answer did not reach us.
-#[derive(Debug)]
-pub(super) struct Unreachable(String);
+#[derive(Clone, Debug)]
+pub(super) enum Unreachable {
+    /// The channel's own timer, which runs beside ours, was first.
+    TimedOut,
+    /// Anything else, in one line.
+    Broken(String),
+}
 
 impl fmt::Display for Unreachable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        match self {
+            Self::TimedOut => f.write_str("timed out"),
+            Self::Broken(text) => f.write_str(text),
+        }
     }
 }
 
 impl core::error::Error for Unreachable {}
 
+impl From<&(dyn core::error::Error + 'static)> for Unreachable {
+    fn from(error: &(dyn core::error::Error + 'static)) -> Self {
+        // The innermost cause is the telling one: "No such file or directory".
+        let mut cause = error;
+        while let Some(inner) = cause.source() {
+            cause = inner;
+        }
+        if cause.is::<tonic::TimeoutExpired>() {
+            Self::TimedOut
+        } else {
+            Self::Broken(one_line(&cause.to_string(), MAX_FAULT_LEN))
+        }
+    }
+}
+
 impl From<tonic::transport::Error> for Unreachable {
     fn from(error: tonic::transport::Error) -> Self {
-        Self(innermost(&error))
+        Self::from(&error as &(dyn core::error::Error + 'static))
     }
 }
 

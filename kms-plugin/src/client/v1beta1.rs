@@ -10,6 +10,7 @@ use tokio::sync::OnceCell;
 
 use super::ClientOptions;
 use super::link::{Link, PluginChannel};
+use crate::deadline::after;
 use crate::grpc::{Operation, one_line};
 use crate::proto::v1beta1::key_management_service_client::KeyManagementServiceClient;
 use crate::proto::{MAX_MESSAGE_LEN, v1beta1};
@@ -76,8 +77,9 @@ impl V1Beta1Client {
 
     /// The options with the deadline of the whole call, greeting included.
     fn bounded(&self, options: &CallOptions) -> CallOptions {
-        let limit = self.link.options().clock.now() + self.link.options().timeout;
-        let deadline = options.deadline.map_or(limit, |own| own.min(limit));
+        let own = self.link.options();
+        let limit = after(&*own.clock, own.timeout);
+        let deadline = options.deadline.map_or(limit, |asked| asked.min(limit));
         options.clone().with_deadline(deadline)
     }
 }

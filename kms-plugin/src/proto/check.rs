@@ -225,7 +225,7 @@ mod tests {
             prop_assert!(check_wrapped(&wrapped).is_ok());
             let answer = v2::EncryptResponse {
                 ciphertext: wrapped.ciphertext().to_vec(),
-                key_id: key_id.clone(),
+                key_id,
                 annotations: wrapped.annotations().clone(),
             };
             let read = v2::EncryptResponse::decode(&*answer.encode_to_vec()).unwrap();

@@ -194,8 +194,8 @@ impl PluginBuilder {
         self
     }
 
-    /// Serves KMS v1 too. It stores no key id and no annotations with a value, so the provider
-    /// must be able to unwrap without ([`Capabilities`](kms_core::Capabilities)).
+    /// Serves KMS v1 too. It keeps neither key id nor annotations, so the provider must be able to
+    /// unwrap without ([`Capabilities`](kms_core::Capabilities)).
     #[must_use]
     pub const fn serve_v1beta1(mut self, yes: bool) -> Self {
         self.v1beta1 = yes;

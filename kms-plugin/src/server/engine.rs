@@ -7,11 +7,11 @@ use kms_core::{
     CallOptions, Clock, Error, ErrorKind, KeyId, KeyInfo, KeyProvider, KeyState, SecretBytes,
     SecureRandom, Tick, UnwrapOptions, WrapOptions, WrappedKey,
 };
-use tokio::sync::{Mutex as AsyncMutex, Semaphore, watch};
+use tokio::sync::{Mutex as AsyncMutex, Semaphore, SemaphorePermit, watch};
 
 use super::key_board::{KeyBoard, Patience, StatusAnswer, Verdict};
 use super::unwraps::Unwraps;
-use crate::deadline::within;
+use crate::deadline::{after, within};
 use crate::health::PluginHealth;
 use crate::proto::check_wrapped;
 
@@ -76,7 +76,10 @@ impl Engine {
     /// When a call that may take `timeout` by its caller's wish must be over.
     pub(super) fn deadline(&self, timeout: Option<Duration>) -> Tick {
         let limit = self.times.call_limit;
-        self.clock.now() + timeout.map_or(limit, |timeout| timeout.min(limit))
+        after(
+            &*self.clock,
+            timeout.map_or(limit, |timeout| timeout.min(limit)),
+        )
     }
 
     fn board(&self) -> MutexGuard<'_, KeyBoard> {
@@ -103,7 +106,7 @@ impl Engine {
             .unwrap_or_else(PoisonError::into_inner);
         // Not live: the task should have come round long ago, the longest refresh included.
         let grace = self.times.call_limit.saturating_mul(16);
-        let live = next.is_none_or(|next| now <= next + grace);
+        let live = next.is_none_or(|next| now.since(next) <= grace);
         self.board().health(now, &self.times.patience, live)
     }
 
@@ -115,6 +118,7 @@ impl Engine {
     ) -> Result<WrappedKey, Error> {
         self.check_plaintext(plaintext)?;
         within(&*self.clock, deadline, "encrypting", async {
+            let _permit = self.permit().await?;
             if self.board().current().is_none() {
                 self.refresh().await?;
             }
@@ -144,13 +148,17 @@ impl Engine {
         deadline: Tick,
     ) -> Result<WrappedKey, Error> {
         self.check_plaintext(plaintext)?;
-        within(
-            &*self.clock,
-            deadline,
-            "encrypting",
-            self.wrap(plaintext, deadline, None),
-        )
+        within(&*self.clock, deadline, "encrypting", async {
+            let _permit = self.permit().await?;
+            self.wrap(plaintext, deadline, None).await
+        })
         .await
+    }
+
+    /// The turn of an Encrypt call. Proofs need none, so that a flood does not hold them up.
+    async fn permit(&self) -> Result<SemaphorePermit<'_>, Error> {
+        let permit = self.wraps.acquire().await;
+        permit.map_err(|_closed| Error::new(ErrorKind::Internal, "the plugin has stopped"))
     }
 
     pub(super) async fn decrypt(
@@ -180,11 +188,6 @@ impl Engine {
         deadline: Tick,
         request_id: Option<String>,
     ) -> Result<WrappedKey, Error> {
-        let _permit = self
-            .wraps
-            .acquire()
-            .await
-            .map_err(|_closed| Error::new(ErrorKind::Internal, "the plugin has stopped"))?;
         let mut call = CallOptions::default().with_deadline(deadline);
         call.request_id = request_id;
         let options = WrapOptions::default().with_call(call);
@@ -316,7 +319,7 @@ impl Engine {
                 Ok(()) => self.times.poll_interval,
                 Err(_) => self.times.retry_interval.min(self.times.poll_interval),
             };
-            let next = self.clock.now() + self.jittered(pause);
+            let next = after(&*self.clock, self.jittered(pause));
             *self
                 .next_round
                 .lock()
@@ -331,7 +334,8 @@ impl Engine {
         // Without randomness there is no jitter; keys are another matter.
         let _ = self.random.fill(&mut byte);
         let [byte] = byte;
-        pause.saturating_sub((pause / 2560).saturating_mul(u32::from(byte)))
+        let step = pause.checked_div(2560).unwrap_or_default();
+        pause.saturating_sub(step.saturating_mul(u32::from(byte)))
     }
 }
 

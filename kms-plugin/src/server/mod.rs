@@ -78,7 +78,7 @@
 //! [`cache`](PluginBuilder::cache) (256 keys, 10 minutes), so that an API server that restarts or
 //! reloads does not wait for the KMS once for each seed; kube-apiserver itself keeps seeds for a
 //! day, so longer would add nothing. Kept keys are compared in full, wiped when they leave the
-//! cache, and all dropped when the provider says that the key or the permission is gone. `none`
+//! cache (within one poll interval of their end), and all dropped when the provider says that the key or the permission is gone. `none`
 //! turns the cache off.
 //!
 //! Plaintext is wiped in the provider's types, in the cache and in the messages. What remains
@@ -91,7 +91,8 @@
 //! every KMS v1 client, send the path of the socket (`/run/kms.sock` or `%2Frun%2Fkms.sock`), which
 //! the HTTP/2 library refuses as malformed: the stream is reset with `PROTOCOL_ERROR`, other
 //! streams go on. Use an **abstract socket** for them (`unix:///@kms`): the authority is then
-//! `@kms`, which is accepted. All three are tests of this crate.
+//! `@kms`, which is accepted, if the name is made of letters, digits, dots and hyphens. All three
+//! are tests of this crate.
 
 mod builder;
 mod engine;

@@ -12,7 +12,7 @@ use lru::LruCache;
 use tokio::sync::{Semaphore, watch};
 
 use super::CacheOptions;
-use crate::deadline::within;
+use crate::deadline::{after, within};
 
 /// The most different keys that may be waited for at once.
 const MAX_FLIGHTS: usize = 1024;
@@ -131,7 +131,7 @@ impl Unwraps {
     }
 
     async fn fly(&self, wrapped: &WrappedKey, request_id: Option<String>) -> Outcome {
-        let deadline = self.clock.now() + self.limit;
+        let deadline = after(&*self.clock, self.limit);
         let mut call = CallOptions::default().with_deadline(deadline);
         call.request_id = request_id;
         let options = UnwrapOptions::default().with_call(call);
@@ -161,7 +161,7 @@ impl Unwraps {
         if let Some(cache) = &self.cache {
             let kept = Kept {
                 secret: Arc::clone(secret),
-                until: self.clock.now() + self.keep_for,
+                until: after(&*self.clock, self.keep_for),
             };
             lock(cache).put(wrapped.clone(), kept);
         }
@@ -200,5 +200,118 @@ struct Ticket {
 impl Drop for Ticket {
     fn drop(&mut self) {
         lock(&self.unwraps.flights).remove(&self.wrapped);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use core::fmt;
+
+    use async_trait::async_trait;
+    use kms_core::{Capabilities, KeyInfo, TokioClock, WrapOptions};
+
+    use super::*;
+
+    /// Unwraps what ends in an even byte, and hangs at the rest.
+    #[derive(Debug)]
+    struct Half;
+
+    impl fmt::Display for Half {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("half")
+        }
+    }
+
+    #[async_trait]
+    impl KeyProvider for Half {
+        fn capabilities(&self) -> Capabilities {
+            Capabilities::basic()
+        }
+
+        async fn current_key(&self, _: &CallOptions) -> Result<KeyInfo, Error> {
+            Err(Error::crypto())
+        }
+
+        async fn wrap(&self, _: &SecretBytes, _: &WrapOptions) -> Result<WrappedKey, Error> {
+            Err(Error::crypto())
+        }
+
+        async fn unwrap(
+            &self,
+            wrapped: &WrappedKey,
+            _: &UnwrapOptions,
+        ) -> Result<SecretBytes, Error> {
+            if wrapped
+                .ciphertext()
+                .last()
+                .is_some_and(|byte| byte % 2 == 0)
+            {
+                return Ok(SecretBytes::copy_from_slice(wrapped.ciphertext()));
+            }
+            core::future::pending().await
+        }
+    }
+
+    const LIMIT: Duration = Duration::from_secs(3);
+
+    fn unwraps(entries: usize) -> Arc<Unwraps> {
+        let cache = CacheOptions::new(NonZeroUsize::new(entries).unwrap(), LIMIT);
+        Arc::new(Unwraps::new(
+            Arc::new(Half),
+            Arc::new(TokioClock::new()),
+            LIMIT,
+            NonZeroUsize::new(8).unwrap(),
+            Some(cache),
+        ))
+    }
+
+    fn wrapped(number: u16, last: u8) -> WrappedKey {
+        let mut bytes = number.to_be_bytes().to_vec();
+        bytes.push(last);
+        WrappedKey::new("k".parse().unwrap(), bytes).unwrap()
+    }
+
+    fn kept(unwraps: &Unwraps) -> usize {
+        lock(unwraps.cache.as_ref().unwrap()).len()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_flights_are_bounded_and_all_end() {
+        let unwraps = unwraps(4);
+        for number in 0..1024 {
+            assert!(unwraps.join(wrapped(number, 1), None).is_ok());
+        }
+        let refused = unwraps.join(wrapped(2000, 1), None).err().unwrap();
+        assert_eq!(refused.kind(), ErrorKind::Throttled);
+        // To join one that is there needs no room.
+        assert!(unwraps.join(wrapped(7, 1), None).is_ok());
+        let late = unwraps
+            .unwrap(wrapped(7, 1), after(&*unwraps.clock, LIMIT * 2), None)
+            .await;
+        assert_eq!(late.unwrap_err().kind(), ErrorKind::DeadlineExceeded);
+        tokio::time::sleep(LIMIT).await;
+        assert!(lock(&unwraps.flights).is_empty());
+        assert!(unwraps.join(wrapped(2000, 1), None).is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_cache_is_bounded_swept_and_cleared() {
+        let unwraps = unwraps(4);
+        let deadline = after(&*unwraps.clock, LIMIT);
+        for number in 0..6 {
+            let opened = unwraps.unwrap(wrapped(number, 0), deadline, None).await;
+            assert_eq!(opened.unwrap().len(), 3);
+        }
+        assert_eq!(kept(&unwraps), 4);
+        unwraps.sweep();
+        assert_eq!(kept(&unwraps), 4);
+        tokio::time::advance(LIMIT).await;
+        unwraps.sweep();
+        assert_eq!(kept(&unwraps), 0);
+        let again = after(&*unwraps.clock, LIMIT);
+        unwraps.unwrap(wrapped(1, 0), again, None).await.unwrap();
+        assert_eq!(kept(&unwraps), 1);
+        unwraps.clear();
+        assert_eq!(kept(&unwraps), 0);
     }
 }

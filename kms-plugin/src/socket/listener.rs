@@ -77,11 +77,13 @@ impl ListenOptions {
 ///   plugin's user namespace sees them.
 #[derive(Debug)]
 pub struct Listener {
+    /// Dropped first: while the socket is open nobody takes its file for a stale one, and the
+    /// file's inode number is not used again.
+    _file: Option<SocketFile>,
     inner: UnixListener,
     address: SocketAddress,
     /// The only users who may connect; no check if `None`, the file's mode does it.
     peers: Option<Vec<u32>>,
-    _file: Option<SocketFile>,
 }
 
 impl Listener {
@@ -120,10 +122,10 @@ impl Listener {
             .with_source(error)
         })?;
         Ok(Self {
+            _file: socket_file,
             inner,
             address: address.clone(),
             peers,
-            _file: socket_file,
         })
     }
 
