@@ -57,8 +57,12 @@ fn r40_what_v1_and_identity_wrote_becomes_v2_by_rewriting() {
 #[test]
 fn names_with_colons_are_matched_whole() {
     let key = [9; 32];
-    let cluster = Cluster::new(json!([local("aesgcm", &[("a:b", &key), ("a", &key)])]));
+    let providers = json!([local("aesgcm", &[("a:b", &key), ("a", &key)])]);
+    let cluster = Cluster::new(providers.clone());
     let value = cluster.write(b"x");
+    let names = configuration(&providers);
+    let names = ConfiguredNames::new(&names.resources[0].providers);
+    assert_eq!(names.inspect(&value).unwrap().name, Some("a:b"));
     let opened = now(cluster.transformer.read(ETCD_KEY, &value)).unwrap();
     assert_eq!(opened.name(), Some("a:b"));
     assert!(!opened.is_stale());

@@ -109,8 +109,7 @@ impl<'a> TransformerBuilder<'a> {
     /// # Errors
     ///
     /// [`ErrorKind::Config`] if the list or a provider's list of keys is empty, a KMS has no key
-    /// provider, or two KMS providers share a name that is to be unique.
-    /// [`ErrorKind::Malformed`] if a key has a length that its cipher does not have,
+    /// provider, a key has a length that its cipher does not have, or two KMS providers share a name that is to be unique.
     /// [`ErrorKind::Unsupported`] if this build lacks the cipher, or if KMS v1 is to write through
     /// a key provider that does not unwrap without a key id, which the format does not store.
     pub fn build(self) -> Result<Transformer, Error> {
@@ -234,8 +233,12 @@ fn local_key(kind: ProviderKind, key: &NamedKey) -> Result<LocalKey, Error> {
         _ => secretbox::check_key(secret),
     };
     checked.map_err(|error| {
+        let kind_of_error = match error.kind() {
+            ErrorKind::Unsupported => ErrorKind::Unsupported,
+            _ => ErrorKind::Config,
+        };
         Error::new(
-            error.kind(),
+            kind_of_error,
             format!("{kind} key `{}`: {}", key.name, error.message()),
         )
     })?;

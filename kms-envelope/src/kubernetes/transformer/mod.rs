@@ -63,6 +63,48 @@ use crate::Error;
 /// changes at all. A KMS v1 value that was tampered with is tried as AES-CBC, as kube-apiserver
 /// does; if its length allows that, one in some 256 opens as garbage, and is stale. One `aesgcm` key should write no more than 200,000 values, since its nonces are
 /// random.
+///
+/// # Example
+///
+/// ```
+/// # use std::{sync::Arc, time::SystemTime};
+/// # use kms_core::{Clock, Sleep, Tick};
+/// # #[derive(Debug)]
+/// # struct Stopped;
+/// # impl Clock for Stopped {
+/// #     fn now(&self) -> Tick { Tick::ORIGIN }
+/// #     fn wall_time(&self) -> SystemTime { SystemTime::UNIX_EPOCH }
+/// #     fn sleep_until(&self, _: Tick) -> Sleep { Box::pin(core::future::pending()) }
+/// # }
+/// # futures_util::FutureExt::now_or_never(async {
+/// # let clock = Arc::new(Stopped);
+/// use kms_core::OsRandom;
+/// use kms_envelope::kubernetes::{EncryptionConfiguration, Transformer};
+///
+/// let configuration = EncryptionConfiguration::parse(r#"
+/// apiVersion: apiserver.config.k8s.io/v1
+/// kind: EncryptionConfiguration
+/// resources:
+///   - resources: [secrets]
+///     providers:
+///       - aesgcm:
+///           keys:
+///             - name: key1
+///               secret: MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=
+///       - identity: {}
+/// "#)?;
+/// let providers = configuration.providers_for("", "secrets");
+/// let transformer = Transformer::builder(providers, clock, Arc::new(OsRandom)).build()?;
+///
+/// let etcd_key = b"/registry/secrets/default/token";
+/// let opened = transformer.read(etcd_key, br#"{"kind":"Secret"}"#).await?;
+/// assert!(opened.is_stale(), "it is in clear, and would be encrypted now");
+/// let value = transformer.write(etcd_key, opened.plaintext()).await?;
+/// assert!(value.starts_with(b"k8s:enc:aesgcm:v1:key1:"));
+/// # Ok::<(), kms_envelope::Error>(())
+/// # }).expect("nothing waits")?;
+/// # Ok::<(), kms_envelope::Error>(())
+/// ```
 pub struct Transformer {
     entries: Vec<Entry>,
     clock: Arc<dyn Clock>,
@@ -158,6 +200,9 @@ impl Transformer {
     /// wrapped where the key is a new one. Wipes seeds that have been kept for their time.
     ///
     /// A [read-only](TransformerBuilder::read_only) transformer asks and does not wrap.
+    ///
+    /// Each call is given the time-out of the configuration as its deadline. A provider that does
+    /// not keep deadlines should be wrapped in one that does.
     ///
     /// # Errors
     ///

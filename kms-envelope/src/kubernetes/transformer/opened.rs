@@ -3,8 +3,7 @@
 use core::fmt;
 use std::sync::Arc;
 
-use kms_core::KeyId;
-use zeroize::Zeroizing;
+use kms_core::{KeyId, SecretBytes};
 
 use crate::kubernetes::ProviderKind;
 use crate::kubernetes::value::plaintext::Plaintext;
@@ -27,8 +26,8 @@ impl Opened {
 
     /// Takes the plaintext out.
     #[must_use]
-    pub fn into_plaintext(self) -> Zeroizing<Vec<u8>> {
-        self.plaintext.into_zeroizing()
+    pub fn into_plaintext(self) -> SecretBytes {
+        self.plaintext.into_secret()
     }
 
     /// Whether kube-apiserver would write the object anew at its next update, even an update that

@@ -131,6 +131,16 @@ mod legacy {
         use super::*;
 
         #[test]
+        fn what_is_left_over_is_not_taken_for_padding() {
+            let mut body = vec![7; BLOCK_LEN];
+            append(&[0; 32], &[7; BLOCK_LEN], b"text", &mut body).unwrap();
+            assert_eq!(open(&[0; 32], &body).unwrap().as_slice(), b"text");
+            body.push(1);
+            assert!(open(&[0; 32], &body).is_err());
+            assert!(open(&[0; 32], &body[..BLOCK_LEN]).is_err());
+        }
+
+        #[test]
         fn padding_is_checked_as_upstream_does() {
             assert_eq!(unpadded_len(&[]), None);
             assert_eq!(unpadded_len(&[0; 16]), None);

@@ -1,10 +1,10 @@
 //! A decrypted value on its way to the caller.
 
-use zeroize::Zeroizing;
+use kms_core::SecretBytes;
 
 /// Wiped when dropped.
 ///
-/// `Zeroizing<Vec<u8>>` writes byte by byte, which takes longer than the decryption did; this
+/// `zeroize` writes byte by byte, which takes longer than the decryption did; this
 /// fills the buffer at memory speed and keeps the compiler from leaving that out.
 pub(crate) struct Plaintext(Vec<u8>);
 
@@ -28,8 +28,8 @@ impl Plaintext {
         self.0.truncate(len);
     }
 
-    pub(crate) fn into_zeroizing(mut self) -> Zeroizing<Vec<u8>> {
-        Zeroizing::new(core::mem::take(&mut self.0))
+    pub(crate) fn into_secret(mut self) -> SecretBytes {
+        SecretBytes::from_vec(core::mem::take(&mut self.0))
     }
 }
 
