@@ -1,6 +1,7 @@
 //! `Coalesce`.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -33,47 +34,43 @@ fn a_stampede_is_one_call() {
     assert_eq!(provider.in_flight(), 0);
 }
 
-/// The same across threads, on a runtime.
+/// The same across threads, on a runtime, while every third caller gives up.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_stampede_of_tasks_is_one_call_for_each_key() {
     let (faults, clock) = faults();
-    let keys = [
-        wrapped_by(&faults),
-        wrapped_by(&faults),
-        wrapped_by(&faults),
-    ];
+    let keys = [wrapped_by(&faults), wrapped_by(&faults)];
     faults.set_latency(CALL, SECOND);
     let provider = Arc::new(Coalesce::new(faults.clone()));
+    let joined = Arc::new(AtomicUsize::new(0));
     let mut tasks = Vec::new();
-    for number in 0..999 {
-        let (provider, wrapped) = (provider.clone(), keys[number % 3].clone());
-        tasks.push(tokio::spawn(async move {
-            provider.unwrap(&wrapped, &UnwrapOptions::default()).await
-        }));
-        // Every third caller gives up, at some moment of its own.
-        if number % 3 == 1 {
-            tasks.pop().unwrap().abort();
+    for number in 0..900 {
+        let (provider, joined) = (provider.clone(), joined.clone());
+        let wrapped = keys[number % 2].clone();
+        let gives_up = number % 3 == 1;
+        let task = tokio::spawn(async move {
+            let options = UnwrapOptions::default();
+            let mut call = provider.unwrap(&wrapped, &options);
+            assert!((&mut call).now_or_never().is_none());
+            joined.fetch_add(usize::from(!gives_up), Ordering::SeqCst);
+            call.await
+        });
+        if gives_up {
+            task.abort();
+        } else {
+            tasks.push(task);
         }
     }
     // Time stands still until all have joined, so nobody comes late.
-    while provider.in_flight() < 2 || faults.calls(CALL) < 2 {
+    while joined.load(Ordering::SeqCst) < tasks.len() {
         tokio::task::yield_now().await;
     }
-    let tasks = join_all(tasks);
-    tokio::pin!(tasks);
-    let answers = loop {
-        tokio::select! {
-            answers = &mut tasks => break answers,
-            () = tokio::task::yield_now() => { clock.advance(SECOND); }
-        }
-    };
-    assert_eq!(answers.len(), 666);
-    for answer in answers {
+    clock.advance(SECOND);
+    for answer in join_all(tasks).await {
         assert_eq!(answer.unwrap().unwrap(), dek());
     }
-    while provider.in_flight() > 0 {
-        tokio::task::yield_now().await;
-    }
+    // A call whose first caller gave up alone was cancelled; of the others there is one a key.
+    assert_eq!(faults.calls(CALL) - faults.cancelled(CALL), 2);
+    assert_eq!(provider.in_flight(), 0);
 }
 
 #[test]
@@ -160,8 +157,10 @@ fn callers_end_by_their_own_deadlines() {
     let (faults, clock) = faults();
     let wrapped = wrapped_by(&faults);
     faults.set_latency(CALL, SECOND * 3);
-    let shared_clock = Arc::new(clock.clone());
-    let provider = Timeout::new(Coalesce::new(faults.clone()), shared_clock, SECOND * 60);
+    // The inner one would end the shared call by any caller's deadline that it was told.
+    let limited = |inner| Timeout::new(inner, Arc::new(clock.clone()), SECOND * 60);
+    let provider = Coalesce::new(limited(faults.clone()));
+    let provider = Timeout::new(provider, Arc::new(clock.clone()), SECOND * 60);
     let unwrap = |seconds| {
         let call = CallOptions::default().with_deadline(Tick::ORIGIN + SECOND * seconds);
         let (provider, clock, wrapped) = (&provider, &clock, &wrapped);

@@ -164,6 +164,15 @@ fn keys_are_described_and_listed_across_members() {
 }
 
 #[test]
+fn a_key_that_two_members_hold_is_listed_once() {
+    let [new, old, _] = members();
+    let union = Union::new(new.clone()).with_older(old).with_older(new);
+    let listed = run(union.list_keys(&CallOptions::default())).unwrap();
+    let ids: Vec<_> = listed.iter().map(|key| key.id.as_str()).collect();
+    assert_eq!(ids, ["new", "old"]);
+}
+
+#[test]
 fn a_list_that_lacks_a_member_is_no_list() {
     let members = members();
     members[1].script(Operation::ListKeys, [Outcome::Fail(ErrorKind::Unavailable)]);
