@@ -39,7 +39,13 @@ impl KeyManagementService for Echo {
         request: Request<DecryptRequest>,
     ) -> Result<Response<DecryptResponse>, Status> {
         // As many bytes as an answer has.
-        let plaintext = request.get_ref().ciphertext.iter().copied().take(32).collect();
+        let plaintext = request
+            .get_ref()
+            .ciphertext
+            .iter()
+            .copied()
+            .take(32)
+            .collect();
         Ok(Response::new(DecryptResponse { plaintext }))
     }
 
@@ -95,7 +101,10 @@ async fn main() {
     let directory = tempfile::tempdir().expect("a directory");
     let provider = Arc::new(StaticProvider::generate().expect("a key"));
     let dek = SecretBytes::from_vec(vec![7; 32]);
-    let wrapped = provider.wrap(&dek, &WrapOptions::default()).await.expect("wrapped");
+    let wrapped = provider
+        .wrap(&dek, &WrapOptions::default())
+        .await
+        .expect("wrapped");
     let request = DecryptRequest {
         ciphertext: wrapped.ciphertext().to_vec(),
         uid: "00000000-0000-4000-8000-000000000000".to_owned(),
@@ -105,7 +114,9 @@ async fn main() {
 
     let ours = directory.path().join("ours.sock");
     let address = SocketAddress::from_path(&ours).expect("an address");
-    let listener = Listener::bind(&address, &ListenOptions::default()).await.expect("bound");
+    let listener = Listener::bind(&address, &ListenOptions::default())
+        .await
+        .expect("bound");
     let plugin = Plugin::builder(provider).build().expect("a plugin");
     tokio::spawn(async move { plugin.serve(listener, std::future::pending()).await });
 

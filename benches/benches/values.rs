@@ -23,8 +23,13 @@ use ring::hkdf;
 const ETCD_KEY: &[u8] = b"/registry/secrets/default/x";
 const KEY: [u8; 32] = [7; 32];
 const KEY_BASE64: &str = "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=";
-const SIZES: [(usize, &str); 5] =
-    [(0, "0"), (1024, "1 KiB"), (16 * 1024, "16 KiB"), (100 * 1024, "100 KiB"), (900 * 1024, "900 KiB")];
+const SIZES: [(usize, &str); 5] = [
+    (0, "0"),
+    (1024, "1 KiB"),
+    (16 * 1024, "16 KiB"),
+    (100 * 1024, "100 KiB"),
+    (900 * 1024, "900 KiB"),
+];
 
 fn main() {
     if !smoke() && std::env::args().any(|argument| argument == "--list") {
@@ -55,7 +60,11 @@ fn main() {
 }
 
 fn ns(time: f64) -> String {
-    if time >= 10_000.0 { format!("{:.1} us", time / 1000.0) } else { format!("{time:.0} ns") }
+    if time >= 10_000.0 {
+        format!("{:.1} us", time / 1000.0)
+    } else {
+        format!("{time:.0} ns")
+    }
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -97,7 +106,9 @@ impl Format {
             format!(r#"{{"{kind}": {{"keys": [{{"name": "k", "secret": "{KEY_BASE64}"}}]}}}}"#)
         };
         let kms = |version: &str| {
-            format!(r#"{{"kms": {{"apiVersion": "{version}", "name": "k", "endpoint": "unix:///k"}}}}"#)
+            format!(
+                r#"{{"kms": {{"apiVersion": "{version}", "name": "k", "endpoint": "unix:///k"}}}}"#
+            )
         };
         match self {
             Self::Identity => r#"{"identity": {}}"#.to_owned(),
@@ -132,11 +143,16 @@ impl Subject {
         )
         .kms("k", provider.clone());
         if format == Format::KmsV2Old {
-            builder = builder.kms_v2_source_type(kms_envelope::kubernetes::DekSourceType::AesGcmKey);
+            builder =
+                builder.kms_v2_source_type(kms_envelope::kubernetes::DekSourceType::AesGcmKey);
         }
         let transformer = builder.build().expect("a transformer");
         now(transformer.refresh()).expect("a state");
-        Self { format, transformer, provider }
+        Self {
+            format,
+            transformer,
+            provider,
+        }
     }
 
     fn measure(&self, size: usize) -> (Outcome, Outcome) {
@@ -192,7 +208,8 @@ impl Subject {
             Format::KmsV1 => {
                 // A new DEK each time, wrapped; the wrap is part of the format, so both sides pay.
                 let dek = kms_core::SecretBytes::random(&OsRandom, 32).expect("randomness");
-                let wrapped = now(self.provider.wrap(&dek, &WrapOptions::default())).expect("wrapped");
+                let wrapped =
+                    now(self.provider.wrap(&dek, &WrapOptions::default())).expect("wrapped");
                 let key = dek.expose().try_into().expect("32 bytes");
                 black_box(wrapped);
                 seal(&key, &[], random(), plaintext)
@@ -280,7 +297,10 @@ fn open(key: &[u8; 32], sealed: &[u8]) -> Vec<u8> {
     let (nonce, body) = sealed.split_at(12);
     let mut out = body.to_vec();
     let nonce = Nonce::try_assume_unique_for_key(nonce).expect("12 bytes");
-    let length = key.open_in_place(nonce, Aad::from(ETCD_KEY), &mut out).expect("opened").len();
+    let length = key
+        .open_in_place(nonce, Aad::from(ETCD_KEY), &mut out)
+        .expect("opened")
+        .len();
     out.truncate(length);
     out
 }

@@ -27,8 +27,11 @@ pub struct Outcome {
 /// Measures `ours` against `bare`, taking turns.
 #[must_use]
 pub fn compare<A, B>(mut ours: impl FnMut() -> A, mut bare: impl FnMut() -> B) -> Outcome {
-    let (rounds, slice) =
-        if smoke() { (1, Duration::ZERO) } else { (41, Duration::from_millis(12)) };
+    let (rounds, slice) = if smoke() {
+        (1, Duration::ZERO)
+    } else {
+        (41, Duration::from_millis(12))
+    };
     let ours_calls = calls_for(slice, &mut ours);
     let bare_calls = calls_for(slice, &mut bare);
     let mut times = Vec::new();
@@ -92,9 +95,17 @@ pub fn machine() -> String {
     let cpu = std::fs::read_to_string("/proc/cpuinfo")
         .ok()
         .and_then(|text| {
-            text.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": ").map(|(_, name)| name.to_owned()))
+            text.lines().find_map(|line| {
+                line.strip_prefix("model name")?
+                    .split_once(": ")
+                    .map(|(_, name)| name.to_owned())
+            })
         })
         .unwrap_or_else(|| "unknown CPU".to_owned());
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    format!("{cpu}, {cores} cores, {} {}", std::env::consts::OS, std::env::consts::ARCH)
+    format!(
+        "{cpu}, {cores} cores, {} {}",
+        std::env::consts::OS,
+        std::env::consts::ARCH
+    )
 }

@@ -47,10 +47,21 @@ pub async fn decrypt(
     request: DecryptRequest<'_>,
     clock: Arc<dyn Clock>,
 ) -> Result<Opened, Failure> {
-    let DecryptRequest { config, keks, etcd_key, etcd_prefix, resource, value } = request;
+    let DecryptRequest {
+        config,
+        keks,
+        etcd_key,
+        etcd_prefix,
+        resource,
+        value,
+    } = request;
     check_names(config, &keks)?;
     let providers = select(config, etcd_key, etcd_prefix, resource)?;
-    let mut builder = Transformer::builder(providers.iter().copied(), Arc::clone(&clock), Arc::new(OsRandom));
+    let mut builder = Transformer::builder(
+        providers.iter().copied(),
+        Arc::clone(&clock),
+        Arc::new(OsRandom),
+    );
     builder = builder.read_only();
     for (name, provider) in open_all(&providers, keks, value, &clock)? {
         builder = builder.kms(name, provider);
@@ -132,7 +143,9 @@ fn open_all(
 ) -> Result<BTreeMap<String, Arc<dyn KeyProvider>>, Failure> {
     let mut opened = BTreeMap::new();
     for provider in providers {
-        let ProviderConfiguration::Kms(kms) = provider else { continue };
+        let ProviderConfiguration::Kms(kms) = provider else {
+            continue;
+        };
         // Several v1 entries may have one name; then they are one KMS.
         if opened.contains_key(&kms.name) {
             continue;
@@ -167,7 +180,9 @@ impl fmt::Display for NotAsked {
 #[async_trait]
 impl KeyProvider for NotAsked {
     fn capabilities(&self) -> Capabilities {
-        Capabilities::basic().with_wraps(false).with_unwraps_without_key_id(true)
+        Capabilities::basic()
+            .with_wraps(false)
+            .with_unwraps_without_key_id(true)
     }
 
     async fn current_key(&self, _: &CallOptions) -> Result<KeyInfo, Error> {
@@ -175,10 +190,16 @@ impl KeyProvider for NotAsked {
     }
 
     async fn wrap(&self, _: &SecretBytes, _: &WrapOptions) -> Result<WrappedKey, Error> {
-        Err(Error::new(ErrorKind::Unsupported, "this provider is not asked"))
+        Err(Error::new(
+            ErrorKind::Unsupported,
+            "this provider is not asked",
+        ))
     }
 
     async fn unwrap(&self, _: &WrappedKey, _: &UnwrapOptions) -> Result<SecretBytes, Error> {
-        Err(Error::new(ErrorKind::Unsupported, "this provider is not asked"))
+        Err(Error::new(
+            ErrorKind::Unsupported,
+            "this provider is not asked",
+        ))
     }
 }

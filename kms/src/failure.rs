@@ -18,11 +18,7 @@ const USAGE: &str = "usage";
 impl Failure {
     /// A failure of a kind named in lower case, such as `io`.
     #[must_use]
-    pub fn new(
-        kind: &'static str,
-        message: impl Into<String>,
-        remedy: impl Into<String>,
-    ) -> Self {
+    pub fn new(kind: &'static str, message: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self(Box::new(Inner {
             kind,
             message: message.into(),

@@ -46,8 +46,12 @@ pub fn read_value(path: &Path, encoding: Encoding) -> Result<Vec<u8>, Failure> {
 /// A [`Failure`] that names the file: it cannot be read, is over 64 MiB, or is not UTF-8.
 pub fn read_text(path: &Path) -> Result<String, Failure> {
     String::from_utf8(read_bytes(path)?).map_err(|_| {
-        Failure::new("invalid_input", "the file is not UTF-8 text", "give the right file")
-            .at(name_of(path))
+        Failure::new(
+            "invalid_input",
+            "the file is not UTF-8 text",
+            "give the right file",
+        )
+        .at(name_of(path))
     })
 }
 
@@ -68,16 +72,20 @@ fn read_bytes(path: &Path) -> Result<Vec<u8>, Failure> {
 }
 
 fn name_of(path: &Path) -> String {
-    if path == Path::new("-") { "standard input".to_owned() } else { path.display().to_string() }
+    if path == Path::new("-") {
+        "standard input".to_owned()
+    } else {
+        path.display().to_string()
+    }
 }
 
 fn decode(bytes: &[u8], encoding: Encoding) -> Result<Vec<u8>, Failure> {
     let fault = |what: &str| Failure::new("invalid_input", what, "choose the right --encoding");
     match encoding {
         Encoding::Raw => Ok(bytes.to_vec()),
-        Encoding::Base64 => {
-            STANDARD.decode(bytes.trim_ascii()).map_err(|_| fault("the file is not base64"))
-        }
+        Encoding::Base64 => STANDARD
+            .decode(bytes.trim_ascii())
+            .map_err(|_| fault("the file is not base64")),
         Encoding::Hex => {
             decode_hex(bytes.trim_ascii()).ok_or_else(|| fault("the file is not hexadecimal"))
         }
@@ -85,7 +93,9 @@ fn decode(bytes: &[u8], encoding: Encoding) -> Result<Vec<u8>, Failure> {
             let answer: EtcdAnswer = serde_json::from_slice(bytes)
                 .map_err(|_| fault("the file is not what `etcdctl get -w json` prints"))?;
             match answer.kvs.as_slice() {
-                [only] => STANDARD.decode(&only.value).map_err(|_| fault("kvs[0].value is not base64")),
+                [only] => STANDARD
+                    .decode(&only.value)
+                    .map_err(|_| fault("kvs[0].value is not base64")),
                 [] => Err(fault("`kvs` is empty: the key was not found")),
                 _ => Err(fault("`kvs` has several keys: get one")),
             }
@@ -109,9 +119,19 @@ struct EtcdKeyValue {
 /// Hexadecimal text of even length, either case.
 fn decode_hex(text: &[u8]) -> Option<Vec<u8>> {
     let (pairs, rest) = text.as_chunks::<2>();
-    let digit = |c: u8| char::from(c).to_digit(16).and_then(|d| u8::try_from(d).ok());
-    let bytes = pairs.iter().map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?));
-    if rest.is_empty() { bytes.collect() } else { None }
+    let digit = |c: u8| {
+        char::from(c)
+            .to_digit(16)
+            .and_then(|d| u8::try_from(d).ok())
+    };
+    let bytes = pairs
+        .iter()
+        .map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?));
+    if rest.is_empty() {
+        bytes.collect()
+    } else {
+        None
+    }
 }
 
 #[cfg(test)]
@@ -129,7 +149,11 @@ mod tests {
             (b" 00Ff0a\n", Encoding::Hex),
             (etcd, Encoding::EtcdJson),
         ] {
-            assert_eq!(decode(text, encoding).unwrap(), b"\x00\xff\n", "{encoding:?}");
+            assert_eq!(
+                decode(text, encoding).unwrap(),
+                b"\x00\xff\n",
+                "{encoding:?}"
+            );
         }
     }
 
@@ -140,7 +164,10 @@ mod tests {
             (b"0", Encoding::Hex),
             (b"zz", Encoding::Hex),
             (br#"{"kvs":[]}"#, Encoding::EtcdJson),
-            (br#"{"kvs":[{"value":"AA=="},{"value":"AA=="}]}"#, Encoding::EtcdJson),
+            (
+                br#"{"kvs":[{"value":"AA=="},{"value":"AA=="}]}"#,
+                Encoding::EtcdJson,
+            ),
             (b"k8s:enc:", Encoding::EtcdJson),
         ] {
             assert!(decode(text, encoding).is_err(), "{encoding:?}");
@@ -150,7 +177,10 @@ mod tests {
     #[test]
     fn a_missing_file_is_named() {
         let failure = read_value(Path::new("/nonexistent/value"), Encoding::Raw).unwrap_err();
-        assert!(failure.to_string().contains("/nonexistent/value"), "{failure}");
+        assert!(
+            failure.to_string().contains("/nonexistent/value"),
+            "{failure}"
+        );
     }
 
     proptest! {

@@ -120,9 +120,10 @@ impl ProviderUri {
     pub fn open(self, clock: Arc<dyn Clock>) -> Result<Arc<dyn KeyProvider>, Failure> {
         match self.0 {
             Kind::Local(uri) => Ok(Arc::new(uri.open(clock)?)),
-            Kind::Socket(address) => {
-                Ok(Arc::new(V2Client::new(address, ClientOptions::default().with_clock(clock))))
-            }
+            Kind::Socket(address) => Ok(Arc::new(V2Client::new(
+                address,
+                ClientOptions::default().with_clock(clock),
+            ))),
             #[cfg(feature = "testing")]
             Kind::Static(provider) => Ok(Arc::new(provider)),
         }
@@ -166,12 +167,12 @@ fn dial(
     kms: &KmsConfiguration,
     clock: Arc<dyn Clock>,
 ) -> Result<Arc<dyn KeyProvider>, Failure> {
-    let options = ClientOptions::default().with_clock(clock).with_timeout(kms.timeout);
+    let options = ClientOptions::default()
+        .with_clock(clock)
+        .with_timeout(kms.timeout);
     Ok(match kms.api_version {
         // KMS v1 tells no key id; the name stands for the plugin.
-        KmsApiVersion::V1 => {
-            Arc::new(V1Beta1Client::new(address, KeyId::new(&kms.name)?, options))
-        }
+        KmsApiVersion::V1 => Arc::new(V1Beta1Client::new(address, KeyId::new(&kms.name)?, options)),
         KmsApiVersion::V2 => Arc::new(V2Client::new(address, options)),
     })
 }
@@ -180,7 +181,10 @@ impl LocalUri {
     /// A keyring file without a passphrase.
     #[must_use]
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), passphrase_file: None }
+        Self {
+            path: path.into(),
+            passphrase_file: None,
+        }
     }
 
     fn parse(text: &str) -> Result<Self, Failure> {
@@ -194,7 +198,10 @@ impl LocalUri {
                 "give local:PATH or local:PATH?passphrase-file=FILE",
             ));
         }
-        Ok(Self { path: PathBuf::from(path), passphrase_file })
+        Ok(Self {
+            path: PathBuf::from(path),
+            passphrase_file,
+        })
     }
 
     /// The keyring file.
@@ -238,11 +245,17 @@ fn read_passphrase(path: &Path) -> Result<SecretBytes, Failure> {
     File::open(path)
         .and_then(|file| file.take(limit).read_to_end(&mut text))
         .map_err(|e| Failure::io(format!("reading the passphrase file {}", path.display()), e))?;
-    let line = text.split(|byte| matches!(byte, b'\n' | b'\r')).next().unwrap_or_default();
+    let line = text
+        .split(|byte| matches!(byte, b'\n' | b'\r'))
+        .next()
+        .unwrap_or_default();
     if line.is_empty() || u64::try_from(text.len()).unwrap_or(u64::MAX) > MAX_PASSPHRASE_FILE {
         return Err(Failure::new(
             "invalid_input",
-            format!("the passphrase file {} is empty or over 4096 bytes", path.display()),
+            format!(
+                "the passphrase file {} is empty or over 4096 bytes",
+                path.display()
+            ),
             "put the passphrase on its first line",
         ));
     }
@@ -266,7 +279,10 @@ mod tests {
     #[test]
     fn an_unknown_kind_is_not_repeated() {
         let failure = "vault:hvs.secret-token".parse::<ProviderUri>().unwrap_err();
-        assert!(!format!("{failure} {failure:?}").contains("secret"), "{failure}");
+        assert!(
+            !format!("{failure} {failure:?}").contains("secret"),
+            "{failure}"
+        );
     }
 
     #[cfg(not(feature = "testing"))]

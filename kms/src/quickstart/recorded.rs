@@ -56,15 +56,21 @@ pub(super) async fn reopen(clock: &Arc<dyn Clock>) -> Result<(String, Vec<Reopen
         let config = configuration(&value.providers)?;
         let providers = config.providers_for("", "secrets");
         let replay = Arc::new(replay_of(value.unwrap)?);
-        let mut builder =
-            Transformer::builder(providers.iter().copied(), Arc::clone(clock), Arc::new(OsRandom))
-                .read_only();
+        let mut builder = Transformer::builder(
+            providers.iter().copied(),
+            Arc::clone(clock),
+            Arc::new(OsRandom),
+        )
+        .read_only();
         for provider in &providers {
             if let ProviderConfiguration::Kms(kms) = provider {
                 builder = builder.kms(&kms.name, replay.clone());
             }
         }
-        let opened = builder.build()?.read(value.etcd_key.as_bytes(), &stored).await?;
+        let opened = builder
+            .build()?
+            .read(value.etcd_key.as_bytes(), &stored)
+            .await?;
         reopened.push(Reopened {
             same: sha256_hex(opened.plaintext()) == value.plaintext_sha256_hex,
             provider: opened.provider().as_str(),
@@ -104,10 +110,18 @@ fn decode(text: &str) -> Result<Vec<u8>, Failure> {
 }
 
 fn broken() -> Failure {
-    Failure::new("internal", "the recorded values in this binary are broken", "report this")
+    Failure::new(
+        "internal",
+        "the recorded values in this binary are broken",
+        "report this",
+    )
 }
 
 fn sha256_hex(bytes: &[u8]) -> String {
     let digest = ring::digest::digest(&ring::digest::SHA256, bytes);
-    digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    digest
+        .as_ref()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }

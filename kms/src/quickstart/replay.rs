@@ -19,7 +19,10 @@ pub(super) struct ReplayProvider {
 impl ReplayProvider {
     /// An empty record whose Status named `current`.
     pub(super) const fn new(current: KeyId) -> Self {
-        Self { current, answers: BTreeMap::new() }
+        Self {
+            current,
+            answers: BTreeMap::new(),
+        }
     }
 
     /// Adds one recorded unwrap; no key id where the format stores none.
@@ -37,7 +40,9 @@ impl fmt::Display for ReplayProvider {
 #[async_trait]
 impl KeyProvider for ReplayProvider {
     fn capabilities(&self) -> Capabilities {
-        Capabilities::basic().with_wraps(false).with_unwraps_without_key_id(true)
+        Capabilities::basic()
+            .with_wraps(false)
+            .with_unwraps_without_key_id(true)
     }
 
     async fn current_key(&self, _: &CallOptions) -> Result<KeyInfo, Error> {
@@ -49,11 +54,7 @@ impl KeyProvider for ReplayProvider {
         Err(Error::new(ErrorKind::Unsupported, fault).with_provider("replay"))
     }
 
-    async fn unwrap(
-        &self,
-        wrapped: &WrappedKey,
-        _: &UnwrapOptions,
-    ) -> Result<SecretBytes, Error> {
+    async fn unwrap(&self, wrapped: &WrappedKey, _: &UnwrapOptions) -> Result<SecretBytes, Error> {
         self.answers
             .get(&(wrapped.key_id().cloned(), wrapped.ciphertext().to_vec()))
             .map(|opened| SecretBytes::copy_from_slice(opened.expose()))

@@ -44,7 +44,12 @@ impl<W: Write> Progress<W> {
 /// `1,234 in 5.6 ms, 4.5 us each`.
 pub(super) fn rate(count: u64, took: Duration) -> String {
     let each = took.as_secs_f64() / (count.max(1) as f64);
-    format!("{} in {}, {} each", thousands(count), seconds(took.as_secs_f64()), seconds(each))
+    format!(
+        "{} in {}, {} each",
+        thousands(count),
+        seconds(took.as_secs_f64()),
+        seconds(each)
+    )
 }
 
 /// Seconds in the unit that fits.
@@ -77,7 +82,12 @@ mod tests {
 
     #[test]
     fn numbers_are_grouped_from_the_right() {
-        for (number, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567")] {
+        for (number, text) in [
+            (0, "0"),
+            (999, "999"),
+            (1000, "1,000"),
+            (1_234_567, "1,234,567"),
+        ] {
             assert_eq!(thousands(number), text);
         }
     }

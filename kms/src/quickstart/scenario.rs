@@ -60,7 +60,9 @@ impl Place {
     fn prepare(dir: Option<PathBuf>) -> Result<Self, Failure> {
         let Some(dir) = dir else {
             let temporary = tempfile::Builder::new().prefix("kms-quickstart-").tempdir();
-            return temporary.map(Self::Temporary).map_err(|e| Failure::io("making a directory", e));
+            return temporary
+                .map(Self::Temporary)
+                .map_err(|e| Failure::io("making a directory", e));
         };
         let reading = |e| Failure::io(format!("making {}", dir.display()), e);
         std::fs::create_dir_all(&dir).map_err(reading)?;
@@ -105,34 +107,48 @@ impl Scene {
         clock: Arc<dyn Clock>,
         progress: &mut Progress<W>,
     ) -> Result<Self, Failure> {
-        progress.step("A keyring, and a KMS v2 plugin that serves it").map_err(output)?;
+        progress
+            .step("A keyring, and a KMS v2 plugin that serves it")
+            .map_err(output)?;
         let uri = LocalUri::new(place.path().join("keyring.json"));
         // The operator's hand on the keyring; the plugin opens it for itself, as `kms serve` does.
         let keyring = uri.create(Arc::clone(&clock))?;
         let served = Arc::new(uri.open(Arc::clone(&clock))?);
-        progress.line(format_args!("keyring {}", uri.path().display())).map_err(output)?;
+        progress
+            .line(format_args!("keyring {}", uri.path().display()))
+            .map_err(output)?;
 
         let socket = place.path().join("kms.sock");
         let address = SocketAddress::from_path(&socket)?;
         let listener = Listener::bind(&address, &ListenOptions::default()).await?;
-        let plugin =
-            Plugin::builder(served).clock(Arc::clone(&clock)).poll_interval(POLL).build()?;
+        let plugin = Plugin::builder(served)
+            .clock(Arc::clone(&clock))
+            .poll_interval(POLL)
+            .build()?;
         let (stop, stopped) = oneshot::channel();
-        let plugin = tokio::spawn(async move {
-            plugin.serve(listener, async { drop(stopped.await) }).await
-        });
-        progress.line(format_args!("plugin  unix://{}", socket.display())).map_err(output)?;
+        let plugin =
+            tokio::spawn(
+                async move { plugin.serve(listener, async { drop(stopped.await) }).await },
+            );
+        progress
+            .line(format_args!("plugin  unix://{}", socket.display()))
+            .map_err(output)?;
 
         let text = configuration(&socket);
         let file = place.path().join("encryption-config.yaml");
         std::fs::write(&file, &text)
             .map_err(|e| Failure::io(format!("writing {}", file.display()), e))?;
-        progress.line(format_args!("config  {}", file.display())).map_err(output)?;
+        progress
+            .line(format_args!("config  {}", file.display()))
+            .map_err(output)?;
 
         let config = EncryptionConfiguration::parse(&text)?;
         let providers = config.providers_for("", "secrets");
-        let mut builder =
-            Transformer::builder(providers.iter().copied(), Arc::clone(&clock), Arc::new(OsRandom));
+        let mut builder = Transformer::builder(
+            providers.iter().copied(),
+            Arc::clone(&clock),
+            Arc::new(OsRandom),
+        );
         for provider in &providers {
             if let kms_envelope::kubernetes::ProviderConfiguration::Kms(kms) = provider {
                 builder = builder.kms(&kms.name, open_endpoint(kms, Arc::clone(&clock))?);
@@ -165,7 +181,9 @@ impl Scene {
 
     /// What kube-apiserver does at its start: Status, and one Encrypt of a fresh seed.
     async fn enable<W: Write>(&self, progress: &mut Progress<W>) -> Result<(), Failure> {
-        progress.step("kube-apiserver's part: Status, and one Encrypt of a seed").map_err(output)?;
+        progress
+            .step("kube-apiserver's part: Status, and one Encrypt of a seed")
+            .map_err(output)?;
         let start = self.clock.now();
         self.transformer.refresh().await?;
         let took = self.clock.now().since(start);
@@ -184,7 +202,10 @@ impl Scene {
         progress: &mut Progress<W>,
     ) -> Result<(), Failure> {
         progress
-            .step(&format!("Store {} Secrets, each under a key of its own", thousands(u64::from(secrets))))
+            .step(&format!(
+                "Store {} Secrets, each under a key of its own",
+                thousands(u64::from(secrets))
+            ))
             .map_err(output)?;
         let start = self.clock.now();
         for number in 0..secrets {
@@ -195,7 +216,9 @@ impl Scene {
             self.written.insert(key, object);
         }
         let took = self.clock.now().since(start);
-        progress.line(rate(u64::from(secrets), took)).map_err(output)
+        progress
+            .line(rate(u64::from(secrets), took))
+            .map_err(output)
     }
 
     fn make_secret(&self, number: u32) -> Result<(ObjectKey, Vec<u8>), Failure> {
@@ -204,23 +227,35 @@ impl Scene {
         let uid = format!("00000000-0000-4000-8000-{number:012x}");
         let password = SecretBytes::random(&OsRandom, 24)?;
         let key = ObjectKey::new(format!("/registry/secrets/{namespace}/{name}"))?;
-        Ok((key, secret::stored_form(&namespace, &name, &uid, password.expose())))
+        Ok((
+            key,
+            secret::stored_form(&namespace, &name, &uid, password.expose()),
+        ))
     }
 
     async fn read_back<W: Write>(&self, progress: &mut Progress<W>) -> Result<(), Failure> {
-        progress.step("Read them all back and compare").map_err(output)?;
+        progress
+            .step("Read them all back and compare")
+            .map_err(output)?;
         let start = self.clock.now();
         let stale = self.verify().await?;
         let took = self.clock.now().since(start);
         let count = self.count();
-        progress.line(format_args!("{}, all as written, {stale} stale", rate(count, took))).map_err(output)?;
+        progress
+            .line(format_args!(
+                "{}, all as written, {stale} stale",
+                rate(count, took)
+            ))
+            .map_err(output)?;
         self.tally().await?.print(progress).map_err(output)
     }
 
     async fn open_recorded<W: Write>(&self, progress: &mut Progress<W>) -> Result<(), Failure> {
         let (release, values) = recorded::reopen(&self.clock).await?;
         progress
-            .step(&format!("Open values that a real kube-apiserver {release} wrote"))
+            .step(&format!(
+                "Open values that a real kube-apiserver {release} wrote"
+            ))
             .map_err(output)?;
         for value in &values {
             let verdict = if value.same { "as written" } else { "DIFFERS" };
@@ -241,7 +276,9 @@ impl Scene {
     /// Rotates the key as an operator would, and waits until the plugin says so. Returns the old
     /// key id.
     async fn rotate<W: Write>(&self, progress: &mut Progress<W>) -> Result<String, Failure> {
-        progress.step("Rotate the key; nothing is restarted").map_err(output)?;
+        progress
+            .step("Rotate the key; nothing is restarted")
+            .map_err(output)?;
         let old = self.current_key_id()?;
         self.keyring.rotate()?;
         let start = self.clock.now();
@@ -267,7 +304,10 @@ impl Scene {
             .map_err(output)?;
         let stale = self.verify().await?;
         progress
-            .line(format_args!("every Secret still opens; {} are stale:", thousands(stale)))
+            .line(format_args!(
+                "every Secret still opens; {} are stale:",
+                thousands(stale)
+            ))
             .map_err(output)?;
         self.tally().await?.print(progress).map_err(output)?;
         Ok(old)
@@ -275,7 +315,9 @@ impl Scene {
 
     /// Writes every stale Secret again under the new key, by compare-and-swap.
     async fn rewrite<W: Write>(&self, progress: &mut Progress<W>) -> Result<(), Failure> {
-        progress.step("Rewrite what is under the old key").map_err(output)?;
+        progress
+            .step("Rewrite what is under the old key")
+            .map_err(output)?;
         let start = self.clock.now();
         let bar = Progress::<W>::bar(self.count());
         let mut rewritten = 0_u64;
@@ -286,7 +328,10 @@ impl Scene {
                 let opened = self.transformer.read(key, &object.value).await?;
                 if opened.is_stale() {
                     let value = self.transformer.write(key, opened.plaintext()).await?;
-                    let swap = Swap::Replace { expected: object.revision, value };
+                    let swap = Swap::Replace {
+                        expected: object.revision,
+                        value,
+                    };
                     self.swap(&object.key, &swap).await?;
                     rewritten = rewritten.saturating_add(1);
                 }
@@ -300,7 +345,9 @@ impl Scene {
 
     /// Shows that nothing is left under the old key, and that everything still opens.
     async fn prove<W: Write>(&self, old: &str, progress: &mut Progress<W>) -> Result<(), Failure> {
-        progress.step("See that nothing is left under the old key").map_err(output)?;
+        progress
+            .step("See that nothing is left under the old key")
+            .map_err(output)?;
         let tally = self.tally().await?;
         tally.print(progress).map_err(output)?;
         let (left, stale) = (tally.under(old), self.verify().await?);
@@ -312,7 +359,10 @@ impl Scene {
             ));
         }
         progress
-            .line(format_args!("0 under {old}; all {} open", thousands(self.count())))
+            .line(format_args!(
+                "0 under {old}; all {} open",
+                thousands(self.count())
+            ))
             .map_err(output)
     }
 
@@ -322,7 +372,10 @@ impl Scene {
         let mut scan = self.scan();
         while let Some(page) = scan.next_page().await? {
             for object in page.objects {
-                let opened = self.transformer.read(object.key.as_bytes(), &object.value).await?;
+                let opened = self
+                    .transformer
+                    .read(object.key.as_bytes(), &object.value)
+                    .await?;
                 if self.written.get(&object.key).map(Vec::as_slice) != Some(opened.plaintext()) {
                     return Err(differs(&object.key));
                 }
@@ -330,14 +383,20 @@ impl Scene {
                 stale = stale.saturating_add(u64::from(opened.is_stale()));
             }
         }
-        if seen == self.count() { Ok(stale) } else { Err(differs(&"the number of Secrets")) }
+        if seen == self.count() {
+            Ok(stale)
+        } else {
+            Err(differs(&"the number of Secrets"))
+        }
     }
 
     async fn tally(&self) -> Result<Tally, Failure> {
         let mut tally = Tally::default();
         let mut scan = self.scan();
         while let Some(page) = scan.next_page().await? {
-            page.objects.iter().for_each(|object| tally.count(&object.value));
+            page.objects
+                .iter()
+                .for_each(|object| tally.count(&object.value));
         }
         Ok(tally)
     }
@@ -347,7 +406,10 @@ impl Scene {
     }
 
     async fn swap(&self, key: &ObjectKey, swap: &Swap) -> Result<(), Failure> {
-        let outcome = self.store.compare_and_swap(key, swap, &CallOptions::default()).await?;
+        let outcome = self
+            .store
+            .compare_and_swap(key, swap, &CallOptions::default())
+            .await?;
         match outcome.swapped() {
             Some(_) => Ok(()),
             // Nobody else writes here.
@@ -362,7 +424,11 @@ impl Scene {
     fn current_key_id(&self) -> Result<String, Failure> {
         match self.transformer.kms_write_state(KMS_NAME) {
             Some(state) => Ok(state.key_id.to_string()),
-            None => Err(Failure::new("not_ready", "the plugin gave no key", "report this")),
+            None => Err(Failure::new(
+                "not_ready",
+                "the plugin gave no key",
+                "report this",
+            )),
         }
     }
 
@@ -371,9 +437,9 @@ impl Scene {
         let _ = self.stop.take().map(|stop| stop.send(()));
         match (&mut self.plugin).await {
             Ok(outcome) => Ok(outcome?),
-            Err(join) => {
-                Err(Failure::new("internal", "the plugin's task died", "report this").with_source(join))
-            }
+            Err(join) => Err(
+                Failure::new("internal", "the plugin's task died", "report this").with_source(join),
+            ),
         }
     }
 }
@@ -396,20 +462,36 @@ resources:
     )
 }
 
-fn finish<W: Write>(place: &Place, total: Duration, progress: &mut Progress<W>) -> std::io::Result<()> {
-    progress.step(&format!("Done in {}. What to try next", seconds(total.as_secs_f64())))?;
+fn finish<W: Write>(
+    place: &Place,
+    total: Duration,
+    progress: &mut Progress<W>,
+) -> std::io::Result<()> {
+    progress.step(&format!(
+        "Done in {}. What to try next",
+        seconds(total.as_secs_f64())
+    ))?;
     if place.stays() {
         let keyring = place.path().join("keyring.json");
         let keyring = keyring.display();
         let socket = place.path().join("kms.sock");
         progress.line(format_args!("kms key list --provider local:{keyring}"))?;
-        progress.line(format_args!("kms serve --provider local:{keyring} --listen unix:{}", socket.display()))?;
+        progress.line(format_args!(
+            "kms serve --provider local:{keyring} --listen unix:{}",
+            socket.display()
+        ))?;
     } else {
-        progress.line("kms quickstart --dir DIR           keep the keyring and the configuration to look at")?;
+        progress.line(
+            "kms quickstart --dir DIR           keep the keyring and the configuration to look at",
+        )?;
         progress.line("kms key create --provider local:/var/lib/kms/keyring.json")?;
-        progress.line("kms serve --provider local:/var/lib/kms/keyring.json --listen unix:/run/kms/kms.sock")?;
+        progress.line(
+            "kms serve --provider local:/var/lib/kms/keyring.json --listen unix:/run/kms/kms.sock",
+        )?;
     }
-    progress.line("kms inspect FILE                   what a stored value is encrypted with; needs no key")?;
+    progress.line(
+        "kms inspect FILE                   what a stored value is encrypted with; needs no key",
+    )?;
     progress.line("kms decrypt --help                 open a stored value without an API server")
 }
 

@@ -59,7 +59,10 @@ pub(super) fn stored_form(namespace: &str, name: &str, uid: &str, password: &[u8
         r#type: "Opaque".to_owned(),
     };
     let object = Unknown {
-        type_meta: Some(TypeMeta { api_version: "v1".to_owned(), kind: "Secret".to_owned() }),
+        type_meta: Some(TypeMeta {
+            api_version: "v1".to_owned(),
+            kind: "Secret".to_owned(),
+        }),
         raw: secret.encode_to_vec(),
         content_encoding: String::new(),
         content_type: String::new(),

@@ -41,12 +41,18 @@ impl Tally {
         };
         let counts = self.rows.entry(row).or_default();
         counts.objects = counts.objects.saturating_add(1);
-        counts.bytes = counts.bytes.saturating_add(u64::try_from(value.len()).unwrap_or(u64::MAX));
+        counts.bytes = counts
+            .bytes
+            .saturating_add(u64::try_from(value.len()).unwrap_or(u64::MAX));
     }
 
     /// How many objects are under this key id.
     pub(super) fn under(&self, key_id: &str) -> u64 {
-        self.rows.iter().filter(|(row, _)| row.key_id == key_id).map(|(_, counts)| counts.objects).sum()
+        self.rows
+            .iter()
+            .filter(|(row, _)| row.key_id == key_id)
+            .map(|(_, counts)| counts.objects)
+            .sum()
     }
 }
 
@@ -55,7 +61,12 @@ impl Tally {
     pub(super) fn print<W: Write>(&self, progress: &mut Progress<W>) -> io::Result<()> {
         let head = ("PROVIDER", "NAME", "KEY ID", "OBJECTS", "BYTES");
         let width = |cell: fn(&Row) -> &str, head: &str| {
-            self.rows.keys().map(|row| cell(row).len()).max().unwrap_or(0).max(head.len())
+            self.rows
+                .keys()
+                .map(|row| cell(row).len())
+                .max()
+                .unwrap_or(0)
+                .max(head.len())
         };
         let provider = width(|row| &row.provider, head.0);
         let name = width(|row| &row.name, head.1);

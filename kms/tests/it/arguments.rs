@@ -22,7 +22,11 @@ fn every_command_has_help_with_an_example() {
         &["key", "status"],
     ] {
         let ran = kms(&[command, &["--help"]].concat()).ok();
-        assert!(ran.text().contains("Example"), "{command:?}: {}", ran.text());
+        assert!(
+            ran.text().contains("Example"),
+            "{command:?}: {}",
+            ran.text()
+        );
     }
 }
 
@@ -37,7 +41,15 @@ fn wrong_usage_is_exit_code_2() {
         &["key", "rotate", "--provider", "vault:x"],
         &["key", "rotate", "--provider", "unix:/run/kms.sock"],
         &["key", "disable", "--provider", "local:/x", "one"],
-        &["key", "destroy", "--provider", "local:/x", "1", "--grace-days", "6"],
+        &[
+            "key",
+            "destroy",
+            "--provider",
+            "local:/x",
+            "1",
+            "--grace-days",
+            "6",
+        ],
     ] {
         let ran = kms(arguments);
         assert_eq!(ran.code, Some(2), "{arguments:?}: {ran:?}");

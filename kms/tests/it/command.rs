@@ -22,8 +22,16 @@ pub(crate) fn kms_with_input(arguments: &[&str], input: &[u8]) -> Ran {
     let mut child = command(arguments).stdin(Stdio::piped()).spawn().unwrap();
     // A command that refuses its arguments does not read; that is no fault of the test.
     let _ = child.stdin.take().unwrap().write_all(input);
-    let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
-    Ran { code: status.code(), stdout, stderr: String::from_utf8(stderr).unwrap() }
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = child.wait_with_output().unwrap();
+    Ran {
+        code: status.code(),
+        stdout,
+        stderr: String::from_utf8(stderr).unwrap(),
+    }
 }
 
 fn command(arguments: &[&str]) -> Command {
@@ -58,7 +66,13 @@ impl Served {
     /// Asks it to stop, as a service manager would, and returns its exit code.
     pub(crate) fn terminate(mut self) -> Option<i32> {
         let id = self.0.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+        assert!(
+            Command::new("kill")
+                .args(["-TERM", &id])
+                .status()
+                .unwrap()
+                .success()
+        );
         self.0.wait().unwrap().code()
     }
 }

@@ -16,12 +16,20 @@ struct Config {
 impl Config {
     fn new(resources: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("config.yaml").to_str().unwrap().to_owned();
+        let path = directory
+            .path()
+            .join("config.yaml")
+            .to_str()
+            .unwrap()
+            .to_owned();
         let text = format!(
             "apiVersion: apiserver.config.k8s.io/v1\nkind: EncryptionConfiguration\nresources:\n{resources}"
         );
         std::fs::write(&path, text).unwrap();
-        Self { _directory: directory, path }
+        Self {
+            _directory: directory,
+            path,
+        }
     }
 
     fn local() -> Self {
@@ -39,8 +47,17 @@ impl Config {
     }
 
     fn decrypt(&self, etcd_key: &str, hex: &str, more: &[&str]) -> crate::command::Ran {
-        let arguments = ["decrypt", "--encryption-config", &self.path, "--etcd-key", etcd_key];
-        kms_with_input(&[&arguments[..], &["--encoding", "hex"], more].concat(), hex.as_bytes())
+        let arguments = [
+            "decrypt",
+            "--encryption-config",
+            &self.path,
+            "--etcd-key",
+            etcd_key,
+        ];
+        kms_with_input(
+            &[&arguments[..], &["--encoding", "hex"], more].concat(),
+            hex.as_bytes(),
+        )
     }
 }
 
@@ -48,7 +65,10 @@ impl Config {
 #[test]
 fn local_keys_need_no_plugin() {
     let config = Config::local();
-    assert_eq!(config.decrypt(ETCD_KEY, AES_GCM, &[]).ok().stdout, b"k8s\0hello");
+    assert_eq!(
+        config.decrypt(ETCD_KEY, AES_GCM, &[]).ok().stdout,
+        b"k8s\0hello"
+    );
     let opened = config.decrypt(ETCD_KEY, SECRETBOX, &["--json"]).ok().json();
     assert_eq!(opened["plaintext_base64"], "azhzAGhlbGxv");
     assert_eq!(opened["stale"], true, "secretbox is not first");
@@ -59,14 +79,18 @@ fn local_keys_need_no_plugin() {
 #[test]
 fn a_value_that_was_moved_or_changed_is_refused() {
     let config = Config::local();
-    let moved = config.decrypt("/registry/secrets/default/other", AES_GCM, &[]).refused();
+    let moved = config
+        .decrypt("/registry/secrets/default/other", AES_GCM, &[])
+        .refused();
     assert!(moved.stderr.contains("etcd key"), "{moved:?}");
     let error = config.decrypt("/registry/secrets/default/other", AES_GCM, &["--json"]);
     assert_eq!(error.code, Some(1));
     assert_eq!(error.error_json()["error"]["kind"], "crypto");
     assert!(error.error_json()["error"]["message"].is_string());
     // A trailing line feed, as etcdctl appends one.
-    let hint = config.decrypt(ETCD_KEY, &format!("{AES_GCM}0a"), &[]).refused();
+    let hint = config
+        .decrypt(ETCD_KEY, &format!("{AES_GCM}0a"), &[])
+        .refused();
     assert!(hint.stderr.contains("line feed"), "{hint:?}");
 }
 
@@ -75,12 +99,22 @@ fn the_resource_chooses_the_providers() {
     let config = Config::local();
     let wrong = config.decrypt("/registry/configmaps/default/demo", AES_GCM, &["--json"]);
     assert_eq!(wrong.error_json()["error"]["kind"], "no_matching_provider");
-    let unknown = config.decrypt("/registry/leases/default/demo", AES_GCM, &[]).refused();
+    let unknown = config
+        .decrypt("/registry/leases/default/demo", AES_GCM, &[])
+        .refused();
     assert!(unknown.stderr.contains("leases"), "{unknown:?}");
-    let elsewhere = config.decrypt("/other/secrets/default/demo", AES_GCM, &[]).refused();
+    let elsewhere = config
+        .decrypt("/other/secrets/default/demo", AES_GCM, &[])
+        .refused();
     assert!(elsewhere.stderr.contains("--etcd-prefix"), "{elsewhere:?}");
     // Named, but still bound to another etcd key.
-    config.decrypt("/other/secrets/default/demo", AES_GCM, &["--resource", "secrets"]).refused();
+    config
+        .decrypt(
+            "/other/secrets/default/demo",
+            AES_GCM,
+            &["--resource", "secrets"],
+        )
+        .refused();
 }
 
 #[test]
@@ -89,8 +123,14 @@ fn a_bad_configuration_is_named_without_its_secrets() {
         "  - resources: [secrets]\n    providers:\n      - aesgcm: {keys: [{name: key1, secret: aHVudGVyMg==}]}\n",
     );
     let ran = config.decrypt(ETCD_KEY, AES_GCM, &[]).refused();
-    assert!(ran.stderr.contains("resources[0].providers[0].aesgcm"), "{ran:?}");
-    assert!(!ran.stderr.contains("hunter2") && !ran.stderr.contains("aHVudGVy"), "{ran:?}");
+    assert!(
+        ran.stderr.contains("resources[0].providers[0].aesgcm"),
+        "{ran:?}"
+    );
+    assert!(
+        !ran.stderr.contains("hunter2") && !ran.stderr.contains("aHVudGVy"),
+        "{ran:?}"
+    );
 }
 
 #[test]

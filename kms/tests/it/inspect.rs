@@ -7,7 +7,10 @@ pub(crate) const KMS_V2: &str = "6b38733a656e633a6b6d733a76323a64656d6f3a0a45202
 
 #[test]
 fn a_kms_v2_value_names_its_key() {
-    let seen = kms_with_input(&["inspect", "--json", "--encoding", "hex", "-"], KMS_V2.as_bytes());
+    let seen = kms_with_input(
+        &["inspect", "--json", "--encoding", "hex", "-"],
+        KMS_V2.as_bytes(),
+    );
     let seen = seen.ok().json();
     assert_eq!(seen["provider"], "kms-v2");
     assert_eq!(seen["name"], "demo");
@@ -23,13 +26,18 @@ fn a_damaged_value_is_refused_by_field() {
     let cut = &KMS_V2[..100];
     let ran = kms_with_input(&["inspect", "--encoding", "hex", "-"], cut.as_bytes()).refused();
     assert!(ran.stderr.contains("encryptedData"), "{ran:?}");
-    let ran = kms_with_input(&["inspect", "--json", "--encoding", "hex", "-"], cut.as_bytes());
+    let ran = kms_with_input(
+        &["inspect", "--json", "--encoding", "hex", "-"],
+        cut.as_bytes(),
+    );
     assert_eq!(ran.error_json()["error"]["kind"], "malformed");
 }
 
 #[test]
 fn plain_text_is_identity() {
-    let seen = kms_with_input(&["inspect", "--json", "-"], b"k8s\0plain").ok().json();
+    let seen = kms_with_input(&["inspect", "--json", "-"], b"k8s\0plain")
+        .ok()
+        .json();
     assert_eq!(seen["provider"], "identity");
     assert_eq!(seen["key_id"], serde_json::Value::Null);
 }

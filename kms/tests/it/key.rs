@@ -11,10 +11,19 @@ struct Keyring {
 impl Keyring {
     fn create() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("keyring.json").to_str().unwrap().to_owned();
+        let path = directory
+            .path()
+            .join("keyring.json")
+            .to_str()
+            .unwrap()
+            .to_owned();
         let provider = format!("local:{path}");
         kms(&["key", "create", "--provider", &provider]).ok();
-        Self { _directory: directory, path, provider }
+        Self {
+            _directory: directory,
+            path,
+            provider,
+        }
     }
 
     fn run(&self, command: &str, more: &[&str]) -> crate::command::Ran {
@@ -24,7 +33,9 @@ impl Keyring {
     fn states(&self) -> Vec<String> {
         let keys = self.run("list", &["--json"]).ok().json();
         let keys = keys["keys"].as_array().unwrap().clone();
-        keys.iter().map(|key| key["state"].as_str().unwrap().to_owned()).collect()
+        keys.iter()
+            .map(|key| key["state"].as_str().unwrap().to_owned())
+            .collect()
     }
 }
 
@@ -44,7 +55,11 @@ fn a_key_goes_through_its_life() {
     keyring.run("destroy", &["1"]).ok();
     assert_eq!(keyring.states(), ["pending_destruction", "enabled"]);
     keyring.run("purge", &[]).ok();
-    assert_eq!(keyring.states(), ["pending_destruction", "enabled"], "the grace period runs");
+    assert_eq!(
+        keyring.states(),
+        ["pending_destruction", "enabled"],
+        "the grace period runs"
+    );
     keyring.run("restore", &["1"]).ok();
     keyring.run("enable", &["1"]).ok();
     assert_eq!(keyring.states(), ["enabled", "enabled"]);

@@ -12,11 +12,21 @@ fn it_stores_rotates_and_rewrites() {
     assert_eq!(text.matches("KEY ID").count(), 3, "{text}");
     assert_eq!(text.matches("DIFFERS").count(), 0, "{text}");
     assert!(text.contains("60 are stale"), "{text}");
-    for provider in ["identity", "aescbc", "aesgcm", "secretbox", "kms-v1", "kms-v2"] {
+    for provider in [
+        "identity",
+        "aescbc",
+        "aesgcm",
+        "secretbox",
+        "kms-v1",
+        "kms-v2",
+    ] {
         assert!(text.contains(provider), "{provider}: {text}");
     }
     let last = text.lines().rfind(|line| line.contains("all 60 open"));
-    assert!(last.is_some_and(|line| line.contains("0 under local/")), "{text}");
+    assert!(
+        last.is_some_and(|line| line.contains("0 under local/")),
+        "{text}"
+    );
 }
 
 #[test]
@@ -26,7 +36,9 @@ fn a_given_directory_stays_and_is_never_overwritten() {
     let place = place.to_str().unwrap();
     kms(&["quickstart", "--secrets", "3", "--dir", place]).ok();
     let keyring = format!("local:{place}/keyring.json");
-    let keys = kms(&["key", "list", "--json", "--provider", &keyring]).ok().json();
+    let keys = kms(&["key", "list", "--json", "--provider", &keyring])
+        .ok()
+        .json();
     assert_eq!(keys["keys"].as_array().unwrap().len(), 2);
 
     let ran = kms(&["quickstart", "--secrets", "3", "--dir", place]);

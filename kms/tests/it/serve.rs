@@ -30,7 +30,15 @@ impl Cluster {
 
     fn serve(&self, more: &[&str]) -> Served {
         let listen = format!("unix:{}", self.socket().display());
-        let arguments = ["serve", "--provider", &self.keyring, "--listen", &listen, "--poll", "1"];
+        let arguments = [
+            "serve",
+            "--provider",
+            &self.keyring,
+            "--listen",
+            &listen,
+            "--poll",
+            "1",
+        ];
         Served::start(&[&arguments, more].concat(), &self.socket())
     }
 
@@ -57,8 +65,11 @@ resources:
     fn transformer(&self, version: &str, clock: &Arc<dyn Clock>) -> Transformer {
         let config = EncryptionConfiguration::parse(&self.config(version)).unwrap();
         let providers = config.providers_for("", "secrets");
-        let mut builder =
-            Transformer::builder(providers.iter().copied(), Arc::clone(clock), Arc::new(OsRandom));
+        let mut builder = Transformer::builder(
+            providers.iter().copied(),
+            Arc::clone(clock),
+            Arc::new(OsRandom),
+        );
         for provider in &providers {
             if let ProviderConfiguration::Kms(kms) = provider {
                 builder = builder.kms(&kms.name, open_endpoint(kms, Arc::clone(clock)).unwrap());
@@ -77,12 +88,21 @@ async fn what_is_served_can_be_decrypted_before_and_after_a_rotation() {
     let clock: Arc<dyn Clock> = Arc::new(TokioClock::new());
     let transformer = cluster.transformer("v2", &clock);
     transformer.refresh().await.unwrap();
-    let value = transformer.write(ETCD_KEY.as_bytes(), b"k8s\0secret").await.unwrap();
+    let value = transformer
+        .write(ETCD_KEY.as_bytes(), b"k8s\0secret")
+        .await
+        .unwrap();
     let old = transformer.kms_write_state("lab").unwrap().key_id;
 
     let config = cluster.config_file("v2");
-    let arguments =
-        ["decrypt", "--json", "--encryption-config", &config, "--etcd-key", ETCD_KEY];
+    let arguments = [
+        "decrypt",
+        "--json",
+        "--encryption-config",
+        &config,
+        "--etcd-key",
+        ETCD_KEY,
+    ];
     let opened = kms_with_input(&arguments, &value).ok().json();
     assert_eq!(opened["plaintext_base64"], "azhzAHNlY3JldA==");
     assert_eq!(opened["stale"], false);
@@ -106,9 +126,19 @@ async fn what_is_served_can_be_decrypted_before_and_after_a_rotation() {
     let ran = kms_with_input(&arguments, &value);
     assert_eq!(ran.code, Some(1), "{ran:?}");
     let kek = format!("lab={}", cluster.keyring);
-    let opened = kms_with_input(&[&arguments[..], &["--kek", &kek]].concat(), &value).ok().json();
+    let opened = kms_with_input(&[&arguments[..], &["--kek", &kek]].concat(), &value)
+        .ok()
+        .json();
     assert_eq!(opened["stale"], true);
-    let raw = ["decrypt", "--encryption-config", &config, "--etcd-key", ETCD_KEY, "--kek", &kek];
+    let raw = [
+        "decrypt",
+        "--encryption-config",
+        &config,
+        "--etcd-key",
+        ETCD_KEY,
+        "--kek",
+        &kek,
+    ];
     assert_eq!(kms_with_input(&raw, &value).ok().stdout, b"k8s\0secret");
 }
 
@@ -119,9 +149,18 @@ async fn kms_v1_is_served_when_asked_for() {
     let _served = cluster.serve(&["--kms-v1"]);
     let clock: Arc<dyn Clock> = Arc::new(TokioClock::new());
     let transformer = cluster.transformer("v1", &clock);
-    let value = transformer.write(ETCD_KEY.as_bytes(), b"old").await.unwrap();
+    let value = transformer
+        .write(ETCD_KEY.as_bytes(), b"old")
+        .await
+        .unwrap();
     let config = cluster.config_file("v1");
-    let arguments = ["decrypt", "--encryption-config", &config, "--etcd-key", ETCD_KEY];
+    let arguments = [
+        "decrypt",
+        "--encryption-config",
+        &config,
+        "--etcd-key",
+        ETCD_KEY,
+    ];
     assert_eq!(kms_with_input(&arguments, &value).ok().stdout, b"old");
 }
 

@@ -208,10 +208,12 @@ impl<'a> TransformerBuilder<'a> {
     /// A v2 name belongs to one provider, of whatever version.
     fn check_kms_names(&self) -> Result<(), Error> {
         let kms = || {
-            self.providers.iter().filter_map(|provider| match *provider {
-                ProviderConfiguration::Kms(kms) => Some(kms),
-                _ => None,
-            })
+            self.providers
+                .iter()
+                .filter_map(|provider| match *provider {
+                    ProviderConfiguration::Kms(kms) => Some(kms),
+                    _ => None,
+                })
         };
         for v2 in kms().filter(|kms| kms.api_version == KmsApiVersion::V2) {
             if kms().filter(|other| other.name == v2.name).count() > 1 {

@@ -107,7 +107,9 @@ pub(crate) enum Key {
     Enable(KeyVersion),
     /// Take a version out of use now, and let `purge` destroy it when its grace period is over.
     /// Be sure that nothing is under it: what it wrapped can never be opened again after that.
-    #[command(after_help = "Example:\n  kms key destroy --provider local:keyring.json 1 --grace-days 30")]
+    #[command(
+        after_help = "Example:\n  kms key destroy --provider local:keyring.json 1 --grace-days 30"
+    )]
     Destroy(KeyDestroy),
     /// Save a version that is to be destroyed. It is disabled then; `enable` it to use it.
     #[command(after_help = "Example:\n  kms key restore --provider local:keyring.json 1")]

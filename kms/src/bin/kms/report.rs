@@ -19,7 +19,11 @@ pub(crate) fn failure(failure: &Failure, as_json: bool) -> ExitCode {
         }});
         eprintln!("{object}");
     } else {
-        eprintln!("kms: {}. To do: {}.", with_causes(failure), failure.remedy());
+        eprintln!(
+            "kms: {}. To do: {}.",
+            with_causes(failure),
+            failure.remedy()
+        );
     }
     ExitCode::from(if failure.is_usage() { USAGE } else { FAILED })
 }

@@ -16,7 +16,11 @@ use super::print;
 use crate::args::Decrypt;
 
 pub(crate) async fn run(args: Decrypt, clock: Arc<dyn Clock>) -> Result<(), Failure> {
-    let keks = args.kek.iter().map(|text| parse_kek(text)).collect::<Result<_, _>>()?;
+    let keks = args
+        .kek
+        .iter()
+        .map(|text| parse_kek(text))
+        .collect::<Result<_, _>>()?;
     let text = Zeroizing::new(read_text(&args.encryption_config)?);
     let config = EncryptionConfiguration::parse(&text)
         .map_err(|error| Failure::from(error).at(args.encryption_config.display()))?;
@@ -32,9 +36,8 @@ pub(crate) async fn run(args: Decrypt, clock: Arc<dyn Clock>) -> Result<(), Fail
     let opened = kms::decrypt(request, clock).await.map_err(|failure| {
         // What `etcdctl get --print-value-only` appends makes every authenticated value fail.
         match value.as_slice() {
-            [.., b'\n'] if failure.kind() == "crypto" => {
-                failure.with_hint("the value ends in a line feed: if etcdctl appended it, cut it off")
-            }
+            [.., b'\n'] if failure.kind() == "crypto" => failure
+                .with_hint("the value ends in a line feed: if etcdctl appended it, cut it off"),
             _ => failure,
         }
     })?;
@@ -56,10 +59,14 @@ pub(crate) async fn run(args: Decrypt, clock: Arc<dyn Clock>) -> Result<(), Fail
 fn parse_kek(text: &str) -> Result<(String, ProviderUri), Failure> {
     match text.split_once('=') {
         Some((name, uri)) if !name.is_empty() => {
-            let uri = uri.parse().map_err(|failure: Failure| failure.at(format!("--kek {name}")))?;
+            let uri = uri
+                .parse()
+                .map_err(|failure: Failure| failure.at(format!("--kek {name}")))?;
             Ok((name.to_owned(), uri))
         }
-        _ => Err(Failure::usage("--kek is not NAME=PROVIDER", "give for example my-kms=local:PATH")),
+        _ => Err(Failure::usage(
+            "--kek is not NAME=PROVIDER",
+            "give for example my-kms=local:PATH",
+        )),
     }
 }
-

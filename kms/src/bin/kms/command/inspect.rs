@@ -22,15 +22,28 @@ fn text(inspection: &Inspection<'_>) -> String {
     // Quoted, as these come from outside.
     row("name", inspection.name.map(|name| format!("{name:?}")));
     row("key id", inspection.key_id.map(|id| format!("{id:?}")));
-    row("DEK source type", inspection.dek_source_type.map(|kind| kind.to_string()));
-    row("DEK source digest", inspection.dek_source_digest.map(|digest| digest.to_string()));
-    row("encrypted DEK source", inspection.encrypted_dek_source_len.map(bytes));
+    row(
+        "DEK source type",
+        inspection.dek_source_type.map(|kind| kind.to_string()),
+    );
+    row(
+        "DEK source digest",
+        inspection
+            .dek_source_digest
+            .map(|digest| digest.to_string()),
+    );
+    row(
+        "encrypted DEK source",
+        inspection.encrypted_dek_source_len.map(bytes),
+    );
     if !inspection.annotation_names.is_empty() {
         row("annotations", Some(inspection.annotation_names.join(", ")));
     }
     row("encrypted data", Some(bytes(inspection.encrypted_data_len)));
     row("stored value", Some(bytes(inspection.value_len)));
-    rows.into_iter().map(|(name, cell)| format!("{name:<21} {cell}\n")).collect()
+    rows.into_iter()
+        .map(|(name, cell)| format!("{name:<21} {cell}\n"))
+        .collect()
 }
 
 fn bytes(count: usize) -> String {

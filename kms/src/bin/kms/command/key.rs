@@ -42,26 +42,41 @@ fn change(
     clock: Arc<dyn Clock>,
 ) -> Result<(Vec<KeyringVersion>, &'static str), Failure> {
     if matches!(command, Key::Create(_)) {
-        return Ok((uri.create(clock)?.list()?, "created; keep a backup of this file"));
+        return Ok((
+            uri.create(clock)?.list()?,
+            "created; keep a backup of this file",
+        ));
     }
     let keyring: LocalProvider = uri.open(clock)?;
     Ok(match command {
-        Key::Rotate(_) => (vec![keyring.rotate()?], "rotated; older versions go on unwrapping"),
-        Key::Disable(KeyVersion { version, .. }) => {
-            (vec![keyring.disable(*version)?], "disabled; what it wrapped does not open now")
-        }
+        Key::Rotate(_) => (
+            vec![keyring.rotate()?],
+            "rotated; older versions go on unwrapping",
+        ),
+        Key::Disable(KeyVersion { version, .. }) => (
+            vec![keyring.disable(*version)?],
+            "disabled; what it wrapped does not open now",
+        ),
         Key::Enable(KeyVersion { version, .. }) => (vec![keyring.enable(*version)?], "enabled"),
         Key::Destroy(KeyDestroy { key, grace_days }) => {
             let grace = DAY.saturating_mul(*grace_days);
             let changed = keyring.schedule_destruction(key.version, grace)?;
-            (vec![changed], "out of use; `kms key restore` saves it until it is purged")
+            (
+                vec![changed],
+                "out of use; `kms key restore` saves it until it is purged",
+            )
         }
-        Key::Restore(KeyVersion { version, .. }) => {
-            (vec![keyring.cancel_destruction(*version)?], "saved; enable it to use it")
-        }
+        Key::Restore(KeyVersion { version, .. }) => (
+            vec![keyring.cancel_destruction(*version)?],
+            "saved; enable it to use it",
+        ),
         Key::Purge(_) => {
             let destroyed = keyring.destroy_due()?;
-            let said = if destroyed.is_empty() { "nothing was due" } else { "destroyed" };
+            let said = if destroyed.is_empty() {
+                "nothing was due"
+            } else {
+                "destroyed"
+            };
             (destroyed, said)
         }
         Key::Create(_) | Key::List(_) | Key::Status(_) => (keyring.list()?, ""),
@@ -77,8 +92,12 @@ async fn status(target: &KeyProvider, clock: Arc<dyn Clock>) -> Result<(), Failu
     let call = CallOptions::default().with_deadline(start + STATUS_LIMIT);
     let key = provider.current_key(&call).await?;
     let probe = SecretBytes::random(&OsRandom, 32)?;
-    let wrapped = provider.wrap(&probe, &WrapOptions::default().with_call(call.clone())).await?;
-    let opened = provider.unwrap(&wrapped, &UnwrapOptions::default().with_call(call)).await?;
+    let wrapped = provider
+        .wrap(&probe, &WrapOptions::default().with_call(call.clone()))
+        .await?;
+    let opened = provider
+        .unwrap(&wrapped, &UnwrapOptions::default().with_call(call))
+        .await?;
     if opened != probe {
         return Err(Failure::new(
             "protocol",
@@ -127,7 +146,9 @@ fn table(keys: &[KeyringVersion]) -> String {
     for key in keys {
         let current = if key.current { "*" } else { " " };
         let created = key.info.created.map(timestamp).unwrap_or_default();
-        let due = key.destroy_due.map(|due| format!("  (from {} on)", timestamp(due)));
+        let due = key
+            .destroy_due
+            .map(|due| format!("  (from {} on)", timestamp(due)));
         text.push_str(&format!(
             "{:>6}{current}  {:<19}  {created:<20}  {}{}\n",
             key.version,
@@ -141,7 +162,10 @@ fn table(keys: &[KeyringVersion]) -> String {
 
 /// RFC 3339, to the second, in UTC.
 fn timestamp(time: SystemTime) -> String {
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let since = time
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs();
     let seconds = i64::try_from(since).unwrap_or(i64::MAX);
     match jiff::Timestamp::from_second(seconds) {
         Ok(timestamp) => timestamp.to_string(),
