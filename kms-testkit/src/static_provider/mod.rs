@@ -9,12 +9,13 @@ use kms_core::{
     CallOptions, Capabilities, Error, ErrorKind, KeyId, KeyInfo, KeyProvider, KeyState, OsRandom,
     SecretBytes, SecureRandom, UnwrapOptions, WrapOptions, WrappedKey,
 };
-use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
-use zeroize::{Zeroize as _, Zeroizing};
+use zeroize::Zeroizing;
+
+use self::keys::{KEY_LEN, Keyring, StaticKey, error, error_of};
+
+mod keys;
 
 const NAME: &str = "static";
-const KEY_LEN: usize = 32;
-const TAG_LEN: usize = 16;
 
 /// A provider whose keys are given at construction, for tests and for trying things out.
 ///
@@ -47,19 +48,7 @@ const TAG_LEN: usize = 16;
 /// ```
 pub struct StaticProvider {
     random: Arc<dyn SecureRandom>,
-    ring: RwLock<Ring>,
-}
-
-struct Ring {
-    current: KeyId,
-    /// In order of arrival.
-    keys: Vec<StaticKey>,
-}
-
-struct StaticKey {
-    id: KeyId,
-    key: Zeroizing<[u8; KEY_LEN]>,
-    state: KeyState,
+    keys: RwLock<Keyring>,
 }
 
 impl StaticProvider {
@@ -71,11 +60,15 @@ impl StaticProvider {
     /// A provider with one key, which is current.
     #[must_use]
     pub fn new(id: KeyId, key: [u8; KEY_LEN]) -> Self {
+        Self::with_first(StaticKey::new(id, SecretBytes::copy_from_slice(&key)))
+    }
+
+    fn with_first(key: StaticKey) -> Self {
         Self {
             random: Arc::new(OsRandom),
-            ring: RwLock::new(Ring {
-                current: id.clone(),
-                keys: vec![StaticKey::new(id, Zeroizing::new(key))],
+            keys: RwLock::new(Keyring {
+                current: key.id.clone(),
+                keys: vec![key],
             }),
         }
     }
@@ -86,8 +79,8 @@ impl StaticProvider {
     ///
     /// [`ErrorKind::Internal`] if there is no randomness to be had.
     pub fn generate() -> Result<Self, Error> {
-        let provider = Self::new(KeyId::new("static-1")?, random_key(&OsRandom)?);
-        Ok(provider)
+        let id = KeyId::new("static-1")?;
+        Ok(Self::with_first(StaticKey::new(id, random_key(&OsRandom)?)))
     }
 
     /// Takes nonces and generated keys from `random` instead of the operating system.
@@ -104,7 +97,8 @@ impl StaticProvider {
     /// [`ErrorKind::Conflict`] if there is a key of this id, and
     /// [`ErrorKind::InvalidInput`] if there are [`StaticProvider::MAX_KEYS`] already.
     pub fn add_key(&self, id: KeyId, key: [u8; KEY_LEN]) -> Result<(), Error> {
-        self.write().add(StaticKey::new(id, Zeroizing::new(key)))
+        self.write()
+            .add(StaticKey::new(id, SecretBytes::copy_from_slice(&key)))
     }
 
     /// Makes another known key current.
@@ -113,9 +107,9 @@ impl StaticProvider {
     ///
     /// [`ErrorKind::KeyNotFound`] if it is not known, and that of its state if it may not wrap.
     pub fn make_current(&self, id: &KeyId) -> Result<(), Error> {
-        let mut ring = self.write();
-        ring.find(id)?.check(KeyState::can_wrap)?;
-        ring.current = id.clone();
+        let mut keys = self.write();
+        keys.find(id)?.check(KeyState::can_wrap)?;
+        keys.current = id.clone();
         Ok(())
     }
 
@@ -126,18 +120,18 @@ impl StaticProvider {
     ///
     /// As [`add_key`](Self::add_key), and [`ErrorKind::Internal`] without randomness.
     pub fn rotate(&self) -> Result<KeyId, Error> {
-        let key = Zeroizing::new(random_key(&*self.random)?);
-        let mut ring = self.write();
-        let mut number = ring.keys.len();
+        let key = random_key(&*self.random)?;
+        let mut keys = self.write();
+        let mut number = keys.keys.len();
         let id = loop {
             number = number.saturating_add(1);
             let id = KeyId::new(format!("static-{number}"))?;
-            if ring.find(&id).is_err() {
+            if keys.find(&id).is_err() {
                 break id;
             }
         };
-        ring.add(StaticKey::new(id.clone(), key))?;
-        ring.current = id.clone();
+        keys.add(StaticKey::new(id.clone(), key))?;
+        keys.current = id.clone();
         Ok(id)
     }
 
@@ -148,16 +142,7 @@ impl StaticProvider {
     /// [`ErrorKind::KeyNotFound`] if it is not known, [`ErrorKind::KeyDestroyed`] if it was
     /// destroyed.
     pub fn set_state(&self, id: &KeyId, state: KeyState) -> Result<(), Error> {
-        let mut ring = self.write();
-        let key = ring.find_mut(id)?;
-        if key.state == KeyState::Destroyed {
-            return key.check(|_| false);
-        }
-        key.state = state;
-        if state == KeyState::Destroyed {
-            key.key.zeroize();
-        }
-        Ok(())
+        self.write().set_state(id, state)
     }
 
     /// Switches a key off: it neither wraps nor unwraps.
@@ -185,18 +170,18 @@ impl StaticProvider {
     ///
     /// [`ErrorKind::KeyNotFound`] if it is not known.
     pub fn remove(&self, id: &KeyId) -> Result<(), Error> {
-        let mut ring = self.write();
-        ring.find(id)?;
-        ring.keys.retain(|key| key.id != *id);
+        let mut keys = self.write();
+        keys.find(id)?;
+        keys.keys.retain(|key| key.id != *id);
         Ok(())
     }
 
-    fn read(&self) -> RwLockReadGuard<'_, Ring> {
-        self.ring.read().unwrap_or_else(PoisonError::into_inner)
+    fn read(&self) -> RwLockReadGuard<'_, Keyring> {
+        self.keys.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, Ring> {
-        self.ring.write().unwrap_or_else(PoisonError::into_inner)
+    fn write(&self) -> RwLockWriteGuard<'_, Keyring> {
+        self.keys.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn unwrap_now(
@@ -205,15 +190,15 @@ impl StaticProvider {
         options: &UnwrapOptions,
     ) -> Result<SecretBytes, Error> {
         refuse_context(options.context.is_empty())?;
-        let ring = self.read();
+        let keys = self.read();
         match wrapped.key_id() {
             Some(id) => {
-                let key = ring.find(id)?;
+                let key = keys.find(id)?;
                 key.check(KeyState::can_unwrap)?;
                 key.open(wrapped.ciphertext())
                     .ok_or_else(|| error_of(Error::crypto()).with_key_id(id.clone()))
             }
-            None => ring.open_without_id(wrapped.ciphertext()),
+            None => keys.open_without_id(wrapped.ciphertext()),
         }
     }
 
@@ -227,167 +212,15 @@ impl StaticProvider {
         if let Some(fault) = fault {
             return Err(error(ErrorKind::InvalidInput, fault));
         }
-        let ring = self.read();
-        let key = ring.current()?;
+        let keys = self.read();
+        let key = keys.current()?;
         let ciphertext = key.seal(dek, &*self.random)?;
         WrappedKey::new(key.id.clone(), ciphertext).map_err(error_of)
     }
 }
 
-impl Ring {
-    fn add(&mut self, key: StaticKey) -> Result<(), Error> {
-        if self.find(&key.id).is_ok() {
-            return Err(error(ErrorKind::Conflict, "a key has this id").with_key_id(key.id));
-        }
-        if self.keys.len() >= StaticProvider::MAX_KEYS {
-            return Err(error(ErrorKind::InvalidInput, "there are over 1024 keys"));
-        }
-        self.keys.push(key);
-        Ok(())
-    }
-
-    fn find(&self, id: &KeyId) -> Result<&StaticKey, Error> {
-        self.keys
-            .iter()
-            .find(|key| key.id == *id)
-            .ok_or_else(|| not_found(id))
-    }
-
-    fn find_mut(&mut self, id: &KeyId) -> Result<&mut StaticKey, Error> {
-        self.keys
-            .iter_mut()
-            .find(|key| key.id == *id)
-            .ok_or_else(|| not_found(id))
-    }
-
-    fn current(&self) -> Result<&StaticKey, Error> {
-        let key = self.find(&self.current)?;
-        key.check(KeyState::can_wrap)?;
-        Ok(key)
-    }
-
-    fn open_without_id(&self, ciphertext: &[u8]) -> Result<SecretBytes, Error> {
-        let named = named_key(ciphertext).and_then(|(id, rest)| {
-            Some((self.keys.iter().find(|key| key.id.as_str() == id)?, rest))
-        });
-        if let Some((key, rest)) = named
-            && key.state.can_unwrap()
-            && let Some(dek) = key.open(rest)
-        {
-            return Ok(dek);
-        }
-        // Bytes that look like an id may be a nonce, so the name is a hint and no more.
-        let opened = self
-            .keys
-            .iter()
-            .filter(|key| key.state.can_unwrap())
-            .find_map(|key| key.open(ciphertext));
-        match (opened, named) {
-            (Some(dek), _) => Ok(dek),
-            (None, Some((key, _))) => Err(key
-                .check(KeyState::can_unwrap)
-                .err()
-                .unwrap_or_else(|| error_of(Error::crypto()))),
-            (None, None) => Err(error_of(Error::crypto())),
-        }
-    }
-}
-
-/// Splits `length (1 byte) ‖ key id ‖ rest`.
-fn named_key(ciphertext: &[u8]) -> Option<(&str, &[u8])> {
-    let (length, rest) = ciphertext.split_first()?;
-    let (id, rest) = rest.split_at_checked(usize::from(*length))?;
-    Some((core::str::from_utf8(id).ok()?, rest))
-}
-
-impl StaticKey {
-    const fn new(id: KeyId, key: Zeroizing<[u8; KEY_LEN]>) -> Self {
-        Self {
-            id,
-            key,
-            state: KeyState::Enabled,
-        }
-    }
-
-    fn info(&self) -> KeyInfo {
-        KeyInfo::new(self.id.clone(), self.state).with_algorithm("AES-256-GCM")
-    }
-
-    fn check(&self, may: impl FnOnce(KeyState) -> bool) -> Result<(), Error> {
-        if may(self.state) {
-            return Ok(());
-        }
-        let (kind, message) = match self.state {
-            KeyState::Disabled => (ErrorKind::KeyDisabled, "the key is disabled"),
-            KeyState::Expired => (ErrorKind::KeyExpired, "the key has expired"),
-            KeyState::NotYetValid => (ErrorKind::KeyNotYetValid, "the key is not valid yet"),
-            KeyState::Destroyed => (ErrorKind::KeyDestroyed, "the key was destroyed"),
-            _ => (ErrorKind::KeyDisabled, "the key is about to be destroyed"),
-        };
-        Err(error(kind, message).with_key_id(self.id.clone()))
-    }
-
-    fn cipher(&self) -> Option<LessSafeKey> {
-        UnboundKey::new(&AES_256_GCM, self.key.as_slice())
-            .ok()
-            .map(LessSafeKey::new)
-    }
-
-    fn aad(&self) -> Aad<&[u8]> {
-        Aad::from(self.id.as_str().as_bytes())
-    }
-
-    fn seal(&self, dek: &SecretBytes, random: &dyn SecureRandom) -> Result<Vec<u8>, Error> {
-        let internal = || error(ErrorKind::Internal, "AES-256-GCM refused to seal");
-        let mut nonce = [0; NONCE_LEN];
-        random.fill(&mut nonce).map_err(error_of)?;
-        let cipher = self.cipher().ok_or_else(internal)?;
-        // Of full size at once, and wiped if sealing fails half-way.
-        let mut body = Zeroizing::new(dek.expose().to_vec());
-        let tag = cipher
-            .seal_in_place_separate_tag(
-                Nonce::assume_unique_for_key(nonce),
-                self.aad(),
-                body.as_mut_slice(),
-            )
-            .map_err(|_| internal())?;
-        Ok([&nonce, body.as_slice(), tag.as_ref()].concat())
-    }
-
-    fn open(&self, ciphertext: &[u8]) -> Option<SecretBytes> {
-        let (nonce, body) = ciphertext.split_first_chunk::<NONCE_LEN>()?;
-        if body.len() <= TAG_LEN {
-            return None;
-        }
-        let mut body = Zeroizing::new(body.to_vec());
-        let plaintext = self
-            .cipher()?
-            .open_in_place(
-                Nonce::assume_unique_for_key(*nonce),
-                self.aad(),
-                body.as_mut_slice(),
-            )
-            .ok()?;
-        Some(SecretBytes::copy_from_slice(plaintext))
-    }
-}
-
-fn random_key(random: &dyn SecureRandom) -> Result<[u8; KEY_LEN], Error> {
-    let mut key = [0; KEY_LEN];
-    random.fill(&mut key).map_err(error_of)?;
-    Ok(key)
-}
-
-fn error(kind: ErrorKind, message: &str) -> Error {
-    error_of(Error::new(kind, message))
-}
-
-fn error_of(error: Error) -> Error {
-    error.with_provider(NAME)
-}
-
-fn not_found(id: &KeyId) -> Error {
-    error(ErrorKind::KeyNotFound, "no key has this id").with_key_id(id.clone())
+fn random_key(random: &dyn SecureRandom) -> Result<SecretBytes, Error> {
+    SecretBytes::random(random, KEY_LEN).map_err(error_of)
 }
 
 fn refuse_context(is_empty: bool) -> Result<(), Error> {
@@ -419,9 +252,10 @@ impl FromStr for StaticProvider {
             let key =
                 parse_hex(hex).ok_or_else(|| fault("the key is not 64 hexadecimal digits"))?;
             match &provider {
-                None => provider = Some(Self::new(id, *key)),
+                None => provider = Some(Self::with_first(StaticKey::new(id, key))),
                 Some(provider) => provider
-                    .add_key(id, *key)
+                    .write()
+                    .add(StaticKey::new(id, key))
                     .map_err(|error| fault(error.message()))?,
             }
         }
@@ -429,12 +263,12 @@ impl FromStr for StaticProvider {
     }
 }
 
-fn parse_hex(hex: &str) -> Option<Zeroizing<[u8; KEY_LEN]>> {
+fn parse_hex(hex: &str) -> Option<SecretBytes> {
     let (pairs, rest) = hex.as_bytes().as_chunks::<2>();
     if pairs.len() != KEY_LEN || !rest.is_empty() {
         return None;
     }
-    let mut key = Zeroizing::new([0; KEY_LEN]);
+    let mut key = Zeroizing::new([0_u8; KEY_LEN]);
     for (byte, [high, low]) in key.iter_mut().zip(pairs) {
         let digit = |digit: u8| {
             char::from(digit)
@@ -443,7 +277,7 @@ fn parse_hex(hex: &str) -> Option<Zeroizing<[u8; KEY_LEN]>> {
         };
         *byte = digit(*high)?.checked_mul(16)?.checked_add(digit(*low)?)?;
     }
-    Some(key)
+    Some(SecretBytes::copy_from_slice(key.as_slice()))
 }
 
 impl fmt::Display for StaticProvider {
@@ -454,10 +288,10 @@ impl fmt::Display for StaticProvider {
 
 impl fmt::Debug for StaticProvider {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ring = self.read();
-        let states: Vec<_> = ring.keys.iter().map(|key| (&key.id, key.state)).collect();
+        let keys = self.read();
+        let states: Vec<_> = keys.keys.iter().map(|key| (&key.id, key.state)).collect();
         f.debug_struct("StaticProvider")
-            .field("current", &ring.current)
+            .field("current", &keys.current)
             .field("keys", &states)
             .finish_non_exhaustive()
     }
@@ -500,6 +334,8 @@ impl KeyProvider for StaticProvider {
 
 #[cfg(test)]
 mod tests {
+    use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+
     use super::*;
 
     fn provider(text: &str) -> StaticProvider {
@@ -522,8 +358,8 @@ mod tests {
     fn the_text_form_is_read_and_the_first_key_is_current() {
         let provider = two_keys();
         assert_eq!(provider.read().current.as_str(), "a=b");
-        assert_eq!(*provider.read().keys[0].key, [0x1f; 32]);
-        assert_eq!(*provider.read().keys[1].key, [0x2e; 32]);
+        assert_eq!(provider.read().keys[0].key.expose(), [0x1f; 32]);
+        assert_eq!(provider.read().keys[1].key.expose(), [0x2e; 32]);
     }
 
     #[test]
@@ -603,7 +439,7 @@ mod tests {
         let provider = two_keys();
         let id: KeyId = "old".parse().unwrap();
         provider.set_state(&id, KeyState::Destroyed).unwrap();
-        assert_eq!(*provider.read().keys[1].key, [0; 32]);
+        assert!(provider.read().keys[1].key.is_empty());
         assert_eq!(
             provider.enable(&id).unwrap_err().kind(),
             ErrorKind::KeyDestroyed

@@ -1,0 +1,3 @@
+//! Behaviour of the core crate.
+
+mod layers;
