@@ -257,22 +257,18 @@ async fn unknown_key_ids_are_not_found_and_damage_is_opaque() {
     well(&client).await;
     let wrapped = client.wrap(&dek(), &Default::default()).await.unwrap();
     let bytes = wrapped.ciphertext().to_vec();
-    let stray = kms_core::WrappedKey::new("stray".parse().unwrap(), bytes.clone()).unwrap();
+    let stray = WrappedKey::new("stray".parse().unwrap(), bytes.clone()).unwrap();
     let error = client.unwrap(&stray, &Default::default()).await;
     assert_eq!(error.unwrap_err().kind(), ErrorKind::KeyNotFound);
     let mut damaged = bytes;
     damaged[20] ^= 1;
-    let damaged = kms_core::WrappedKey::new(wrapped.key_id().unwrap().clone(), damaged).unwrap();
+    let damaged = WrappedKey::new(wrapped.key_id().unwrap().clone(), damaged).unwrap();
     let error = client
         .unwrap(&damaged, &Default::default())
         .await
         .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Crypto);
-    assert!(
-        error
-            .message()
-            .contains(kms_core::Error::crypto().message())
-    );
+    assert!(error.message().contains(Error::crypto().message()));
 }
 
 /// Panics in its first three calls of `current_key`, and in the second `unwrap`.

@@ -134,8 +134,11 @@ where
         while let Ok((stream, _)) = listener.accept().await {
             let service = service.clone();
             tokio::spawn(async move {
-                let service =
-                    hyper::service::service_fn(move |request| service.clone().call(request));
+                let service = hyper::service::service_fn(move |request: http::Request<_>| {
+                    // What kube-apiserver 1.32 and later sends.
+                    assert_eq!(request.uri().authority().unwrap(), "localhost");
+                    service.clone().call(request)
+                });
                 let _ = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
                     .serve_connection(TokioIo::new(stream), service)
                     .await;

@@ -1,6 +1,7 @@
 //! kube-apiserver's limits: at the limit passes, one more does not.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use kms_core::{ErrorKind, KeyProvider, SecretBytes};
 use kms_plugin::client::{ClientOptions, V2Client};
@@ -49,6 +50,19 @@ async fn one_more_is_refused_and_named() {
         assert_eq!(error.kind(), ErrorKind::Protocol);
         assert!(error.message().contains("annotation name"), "{error}");
     }
+}
+
+#[tokio::test]
+async fn an_answer_is_checked_even_when_the_proof_was_within_the_limits() {
+    let provider = Arc::new(Sized::new(1, 1024));
+    let served = Served::new(still(provider.clone())).await;
+    let client = served.client();
+    current(&client).await.unwrap();
+    provider.ciphertext_len.store(1025, Ordering::SeqCst);
+    let error = client.wrap(&dek(), &Default::default()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Protocol);
+    // Said by the server, which did not send it.
+    assert!(error.message().contains("the provider's answer"), "{error}");
 }
 
 #[tokio::test]

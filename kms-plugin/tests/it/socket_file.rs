@@ -81,6 +81,19 @@ async fn two_that_start_at_once_over_a_stale_file_leave_one_that_works() {
 }
 
 #[tokio::test]
+async fn a_server_waits_for_one_that_is_binding_in_the_same_directory() {
+    let directory = tempdir().unwrap();
+    let path = directory.path().join("kms.sock");
+    let other = fs::File::open(directory.path()).unwrap();
+    rustix::fs::flock(&other, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    let mut binding = Box::pin(bind(&path));
+    let early = tokio::time::timeout(std::time::Duration::from_millis(100), &mut binding).await;
+    assert!(early.is_err() && !path.exists());
+    drop(other);
+    binding.await.unwrap();
+}
+
+#[tokio::test]
 async fn no_other_kind_of_file_is_touched() {
     let directory = tempdir().unwrap();
     let file = directory.path().join("file");

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -166,7 +167,7 @@ pub async fn unwell(client: &V2Client, kind: ErrorKind) -> Error {
 #[derive(Debug)]
 pub struct Sized {
     pub key_id: KeyId,
-    pub ciphertext_len: usize,
+    pub ciphertext_len: AtomicUsize,
     pub annotations: Vec<(String, usize)>,
     pub clock: TokioClock,
 }
@@ -175,7 +176,7 @@ impl Sized {
     pub fn new(key_id_len: usize, ciphertext_len: usize) -> Self {
         Self {
             key_id: KeyId::new("k".repeat(key_id_len)).unwrap(),
-            ciphertext_len,
+            ciphertext_len: AtomicUsize::new(ciphertext_len),
             annotations: Vec::new(),
             clock: TokioClock::new(),
         }
@@ -205,7 +206,7 @@ impl KeyProvider for Sized {
         // The plugin passes its deadline on, as a tick of the clock that both have.
         assert!(options.call.deadline.is_some());
         let mut ciphertext = dek.expose().to_vec();
-        ciphertext.resize(self.ciphertext_len, 0);
+        ciphertext.resize(self.ciphertext_len.load(Ordering::SeqCst), 0);
         let wrapped = WrappedKey::new(self.key_id.clone(), ciphertext)?;
         self.annotations
             .iter()
