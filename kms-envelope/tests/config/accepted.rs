@@ -78,6 +78,13 @@ fn json_and_the_old_type_name() {
 }
 
 #[test]
+fn json_indented_with_tabs() {
+    parse(
+        "{\n\t\"kind\": \"EncryptionConfiguration\",\n\t\"apiVersion\":\t\"apiserver.config.k8s.io/v1\",\n\t\"resources\": [\n\t\t{\"resources\": [\"secrets\"], \"providers\": [{\"identity\": {}}]}\n\t]\n}\n",
+    );
+}
+
+#[test]
 fn the_defaults_of_a_kms_provider() {
     let bare = kms(&with_kms("name: a, endpoint: 'unix:///a'"));
     assert_eq!(bare.api_version, KmsApiVersion::V1);

@@ -60,6 +60,12 @@ fn the_document() {
         format!("{text}a{level}: &a{level} [{aliases}]\n")
     });
     refused(&bomb, whole, "larger");
+    let long = "x".repeat(900_000);
+    refused(
+        &format!("a: &a {long}\nb: [{}]\n", ["*a"; 20].join(",")),
+        whole,
+        "larger",
+    );
 }
 
 #[test]
@@ -163,6 +169,8 @@ fn fields_that_are_unknown_repeated_or_of_another_type() {
         ("no", "boolean"),
         ("on", "boolean"),
         ("off", "boolean"),
+        ("y", "boolean; put it in quotes"),
+        ("N", "boolean"),
         ("True", "boolean"),
         ("123", "number"),
         ("1.5", "number"),

@@ -12,9 +12,6 @@ const UNITS: [(&str, u64); 8] = [
     ("h", 3_600_000_000_000),
 ];
 
-/// The size of the most negative duration, one more than of the largest.
-const MAX_MAGNITUDE: u64 = 1 << 63;
-
 /// Nanoseconds of a duration such as `3s`, `1m30s`, `-1.5h` or `500ms`; `None` where Go reports an
 /// error: no unit, an unknown one, or more than 63 bits of nanoseconds.
 pub(super) fn parse_go_duration(text: &str) -> Option<i64> {
@@ -31,9 +28,7 @@ pub(super) fn parse_go_duration(text: &str) -> Option<i64> {
     let mut total: u64 = 0;
     while !rest.is_empty() {
         let (nanoseconds, after) = parse_component(rest)?;
-        total = total
-            .checked_add(nanoseconds)
-            .filter(|&total| total <= MAX_MAGNITUDE)?;
+        total = total.checked_add(nanoseconds)?;
         rest = after;
     }
     if negative {
@@ -66,7 +61,7 @@ fn parse_component(text: &str) -> Option<(u64, &str)> {
     let value = whole
         .checked_mul(nanoseconds)?
         .checked_add(fraction_of(fraction_digits, nanoseconds))?;
-    (value <= MAX_MAGNITUDE).then_some((value, rest))
+    Some((value, rest))
 }
 
 /// The digits after the point as a part of `unit`, cut to whole nanoseconds. Go computes it in
@@ -84,8 +79,8 @@ fn fraction_of(digits: &str, unit: u64) -> u64 {
         let next = value
             .checked_mul(10)
             .and_then(|value| value.checked_add(digit));
-        // Digits that no longer fit are too small to matter.
-        let Some(next) = next.filter(|&next| next <= MAX_MAGNITUDE) else {
+        // Go stops at 63 bits; what follows is too small to matter.
+        let Some(next) = next.filter(|&next| next <= 1 << 63) else {
             break;
         };
         value = next;
@@ -200,6 +195,7 @@ mod tests {
             "9223372036854775808ns",
             "9223372036854775.808us",
             "-9223372036854775809ns",
+            "9223372036854775808ns9223372036854775808ns",
             "99999999999999999999s",
             "1\u{b5}",
             "１s",

@@ -1,9 +1,11 @@
 //! `EncryptionConfiguration`, as kube-apiserver reads it with `--encryption-provider-config`.
 
+mod cursor;
 mod document;
 mod duration;
 mod model;
 mod parse;
+mod provider;
 mod resource;
 mod rules;
 mod select;

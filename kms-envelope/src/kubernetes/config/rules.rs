@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::document::quoted;
+use super::cursor::quoted;
 use super::resource::GroupResource;
 
 /// Why `name` may not stand in a list, if it may not.
