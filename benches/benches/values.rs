@@ -8,7 +8,8 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use aes::Aes256;
-use aes::cipher::block_padding::Pkcs7;
+use aes::cipher::array::Array;
+use aes::cipher::consts::U16;
 use aes::cipher::{BlockModeDecrypt as _, BlockModeEncrypt as _, KeyIvInit as _};
 use crypto_secretbox::aead::AeadInPlace as _;
 use crypto_secretbox::{KeyInit as _, XSalsa20Poly1305};
@@ -179,16 +180,14 @@ impl Subject {
             Format::Identity => plaintext.to_vec(),
             Format::AesCbc => {
                 let iv: [u8; 16] = random();
-                let mut out = Vec::with_capacity(16 + plaintext.len() + 16);
+                let pad = 16 - plaintext.len() % 16;
+                let mut out = Vec::with_capacity(16 + plaintext.len() + pad);
                 out.extend_from_slice(&iv);
                 out.extend_from_slice(plaintext);
-                out.resize(16 + plaintext.len() + 16, 0);
-                let body = &mut out[16..];
-                let length = cbc::Encryptor::<Aes256>::new(&KEY.into(), &iv.into())
-                    .encrypt_padded::<Pkcs7>(body, plaintext.len())
-                    .expect("room for the padding")
-                    .len();
-                out.truncate(16 + length);
+                out.resize(16 + plaintext.len() + pad, pad as u8);
+                let mut cipher = cbc::Encryptor::<Aes256>::new(&KEY.into(), &iv.into());
+                let (blocks, _) = Array::<u8, U16>::slice_as_chunks_mut(&mut out[16..]);
+                cipher.encrypt_blocks(blocks);
                 out
             }
             Format::AesGcm | Format::KmsV2Old => seal(&KEY, &[], random(), plaintext),
@@ -229,15 +228,13 @@ impl Subject {
             Format::Identity => bare.to_vec(),
             Format::AesCbc => {
                 let (iv, body) = bare.split_at(16);
+                let iv = <[u8; 16]>::try_from(iv).expect("16 bytes");
                 let mut out = body.to_vec();
-                let length = cbc::Decryptor::<Aes256>::new(
-                    &KEY.into(),
-                    &<[u8; 16]>::try_from(iv).expect("16 bytes").into(),
-                )
-                .decrypt_padded::<Pkcs7>(&mut out)
-                .expect("good padding")
-                .len();
-                out.truncate(length);
+                let mut cipher = cbc::Decryptor::<Aes256>::new(&KEY.into(), &iv.into());
+                let (blocks, _) = Array::<u8, U16>::slice_as_chunks_mut(&mut out);
+                cipher.decrypt_blocks(blocks);
+                let pad = usize::from(*out.last().expect("a block"));
+                out.truncate(out.len() - pad);
                 out
             }
             // The DEK is in the cache.

@@ -1,14 +1,6 @@
 //! A call and the moment it must be over.
 
-use core::ops::Add as _;
-use core::time::Duration;
-
 use kms_core::{Clock, Error, ErrorKind, Tick};
-
-/// The moment `duration` from now; saturates at the far end of time.
-pub(crate) fn after(clock: &dyn Clock, duration: Duration) -> Tick {
-    clock.now().add(duration)
-}
 
 /// Waits for `work`, until `deadline` at the longest.
 pub(crate) async fn within<T>(
@@ -30,6 +22,8 @@ pub(crate) async fn within<T>(
 
 #[cfg(test)]
 mod tests {
+    use core::time::Duration;
+
     use kms_core::TokioClock;
 
     use super::*;
@@ -39,7 +33,7 @@ mod tests {
         let clock = TokioClock::new();
         let ready = within(&clock, clock.now(), "it", async { Ok(7) }).await;
         assert_eq!(ready.unwrap(), 7);
-        let deadline = after(&clock, Duration::from_secs(3));
+        let deadline = clock.now() + Duration::from_secs(3);
         let late = within::<()>(&clock, deadline, "it", core::future::pending()).await;
         assert_eq!(late.unwrap_err().kind(), ErrorKind::DeadlineExceeded);
         assert!(clock.now() >= deadline);

@@ -66,7 +66,7 @@ impl ManualClock {
     /// All of them see the new time, as after a pause of the whole machine. To stop at every
     /// deadline on the way, use [`advance_to_next`](Self::advance_to_next).
     pub fn advance(&self, duration: Duration) {
-        let target = later(self.lock().now, duration);
+        let target = self.lock().now + duration;
         self.advance_to(target);
     }
 
@@ -138,12 +138,8 @@ impl ManualClock {
 
 /// The first key that is later than every sleeper of this tick; `None` at the end of time.
 fn target_bound(now: Tick) -> Option<(Tick, u64)> {
-    let bound = later(now, Duration::from_nanos(1));
+    let bound = now + Duration::from_nanos(1);
     (bound > now).then_some((bound, 0))
-}
-
-fn later(tick: Tick, duration: Duration) -> Tick {
-    core::ops::Add::add(tick, duration)
 }
 
 impl Default for ManualClock {

@@ -195,7 +195,7 @@ impl<P: KeyProvider> FaultProvider<P> {
 
     async fn wait(&self, duration: Duration) {
         if !duration.is_zero() {
-            let until: Tick = core::ops::Add::add(self.clock.now(), duration);
+            let until: Tick = self.clock.now() + duration;
             self.clock.sleep_until(until).await;
         }
     }

@@ -122,7 +122,7 @@ impl<P: KeyProvider> Retry<P> {
     {
         let end = call
             .deadline
-            .unwrap_or_else(|| core::ops::Add::add(self.clock.now(), self.policy.budget));
+            .unwrap_or_else(|| self.clock.now() + self.policy.budget);
         let mut attempts = 0_u32;
         loop {
             let error = match attempt().await {
@@ -135,7 +135,7 @@ impl<P: KeyProvider> Retry<P> {
             }
             let wait = self.jittered(self.policy.longest_wait(attempts));
             let wait = wait.saturating_add(error.retry_after().unwrap_or_default());
-            let next = core::ops::Add::add(self.clock.now(), wait);
+            let next = self.clock.now() + wait;
             if next >= end {
                 return Err(error);
             }

@@ -37,7 +37,7 @@ impl<P: KeyProvider> Timeout<P> {
     }
 
     fn deadline(&self, call: &CallOptions) -> Tick {
-        let own = core::ops::Add::add(self.clock.now(), self.limit);
+        let own = self.clock.now() + self.limit;
         call.deadline.map_or(own, |given| given.min(own))
     }
 

@@ -16,7 +16,6 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Response, Status};
 use tower::Service;
 
-use crate::deadline::after;
 use crate::grpc::{Operation, error_from, one_line};
 use crate::socket::SocketAddress;
 
@@ -139,7 +138,7 @@ impl Link {
         F: Future<Output = Result<Response<R>, Status>>,
     {
         let clock = &*self.options.clock;
-        let limit = after(clock, self.options.timeout);
+        let limit = clock.now() + self.options.timeout;
         let deadline = options.deadline.map_or(limit, |own| own.min(limit));
         let mut fault = None;
         let mut pause = FIRST_PAUSE;
@@ -165,7 +164,7 @@ impl Link {
                     None => return Err(self.name(error_from(&status, operation))),
                 },
             }
-            clock.sleep_until(after(clock, pause).min(deadline)).await;
+            clock.sleep_until((clock.now() + pause).min(deadline)).await;
             pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
         }
     }

@@ -10,7 +10,6 @@ use tokio::sync::OnceCell;
 
 use super::ClientOptions;
 use super::link::{Link, PluginChannel};
-use crate::deadline::after;
 use crate::grpc::{Operation, one_line};
 use crate::proto::v1beta1::key_management_service_client::KeyManagementServiceClient;
 use crate::proto::{MAX_MESSAGE_LEN, v1beta1};
@@ -78,7 +77,7 @@ impl V1Beta1Client {
     /// The options with the deadline of the whole call, greeting included.
     fn bounded(&self, options: &CallOptions) -> CallOptions {
         let own = self.link.options();
-        let limit = after(&*own.clock, own.timeout);
+        let limit = own.clock.now() + own.timeout;
         let deadline = options.deadline.map_or(limit, |asked| asked.min(limit));
         options.clone().with_deadline(deadline)
     }

@@ -11,7 +11,7 @@ use tokio::sync::{Mutex as AsyncMutex, Semaphore, SemaphorePermit, watch};
 
 use super::key_board::{KeyBoard, Patience, StatusAnswer, Verdict};
 use super::unwraps::Unwraps;
-use crate::deadline::{after, within};
+use crate::deadline::within;
 use crate::health::PluginHealth;
 use crate::proto::check_wrapped;
 
@@ -76,10 +76,7 @@ impl Engine {
     /// When a call that may take `timeout` by its caller's wish must be over.
     pub(super) fn deadline(&self, timeout: Option<Duration>) -> Tick {
         let limit = self.times.call_limit;
-        after(
-            &*self.clock,
-            timeout.map_or(limit, |timeout| timeout.min(limit)),
-        )
+        self.clock.now() + timeout.map_or(limit, |timeout| timeout.min(limit))
     }
 
     fn board(&self) -> MutexGuard<'_, KeyBoard> {
@@ -319,7 +316,7 @@ impl Engine {
                 Ok(()) => self.times.poll_interval,
                 Err(_) => self.times.retry_interval.min(self.times.poll_interval),
             };
-            let next = after(&*self.clock, self.jittered(pause));
+            let next = self.clock.now() + self.jittered(pause);
             *self
                 .next_round
                 .lock()

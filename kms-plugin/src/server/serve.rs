@@ -17,7 +17,6 @@ use tower::Service as _;
 
 use super::engine::Engine;
 use super::service::{V1Beta1Service, V2Service};
-use crate::deadline::after;
 use crate::grpc::status_from;
 use crate::proto::MAX_MESSAGE_LEN;
 use crate::proto::v1beta1::key_management_service_server::KeyManagementServiceServer as V1Beta1Server;
@@ -79,7 +78,7 @@ impl Services {
             biased;
             answer = answer => answer,
             // The services keep their own, shorter time; this is for a request that trickles in.
-            () = clock.sleep_until(after(clock, limit)) => {
+            () = clock.sleep_until(clock.now() + limit) => {
                 let error = Error::new(ErrorKind::DeadlineExceeded, "the request was not complete in time");
                 Ok(status_from(&error).into_http())
             }
@@ -147,7 +146,7 @@ pub(super) async fn run(
 async fn keep_up(engine: Arc<Engine>, pause: Option<Duration>) {
     if let Some(pause) = pause {
         let clock = engine.clock();
-        clock.sleep_until(after(clock, pause)).await;
+        clock.sleep_until(clock.now() + pause).await;
     }
     engine.keep_up().await;
 }

@@ -12,7 +12,7 @@ use lru::LruCache;
 use tokio::sync::{Semaphore, watch};
 
 use super::CacheOptions;
-use crate::deadline::{after, within};
+use crate::deadline::within;
 
 /// The most different keys that may be waited for at once.
 const MAX_FLIGHTS: usize = 1024;
@@ -131,7 +131,7 @@ impl Unwraps {
     }
 
     async fn fly(&self, wrapped: &WrappedKey, request_id: Option<String>) -> Outcome {
-        let deadline = after(&*self.clock, self.limit);
+        let deadline = self.clock.now() + self.limit;
         let mut call = CallOptions::default().with_deadline(deadline);
         call.request_id = request_id;
         let options = UnwrapOptions::default().with_call(call);
@@ -161,7 +161,7 @@ impl Unwraps {
         if let Some(cache) = &self.cache {
             let kept = Kept {
                 secret: Arc::clone(secret),
-                until: after(&*self.clock, self.keep_for),
+                until: self.clock.now() + self.keep_for,
             };
             lock(cache).put(wrapped.clone(), kept);
         }
@@ -286,7 +286,7 @@ mod tests {
         // To join one that is there needs no room.
         assert!(unwraps.join(wrapped(7, 1), None).is_ok());
         let late = unwraps
-            .unwrap(wrapped(7, 1), after(&*unwraps.clock, LIMIT * 2), None)
+            .unwrap(wrapped(7, 1), unwraps.clock.now() + LIMIT * 2, None)
             .await;
         assert_eq!(late.unwrap_err().kind(), ErrorKind::DeadlineExceeded);
         tokio::time::sleep(LIMIT).await;
@@ -297,7 +297,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_cache_is_bounded_swept_and_cleared() {
         let unwraps = unwraps(4);
-        let deadline = after(&*unwraps.clock, LIMIT);
+        let deadline = unwraps.clock.now() + LIMIT;
         for number in 0..6 {
             let opened = unwraps.unwrap(wrapped(number, 0), deadline, None).await;
             assert_eq!(opened.unwrap().len(), 3);
@@ -308,7 +308,7 @@ mod tests {
         tokio::time::advance(LIMIT).await;
         unwraps.sweep();
         assert_eq!(kept(&unwraps), 0);
-        let again = after(&*unwraps.clock, LIMIT);
+        let again = unwraps.clock.now() + LIMIT;
         unwraps.unwrap(wrapped(1, 0), again, None).await.unwrap();
         assert_eq!(kept(&unwraps), 1);
         unwraps.clear();

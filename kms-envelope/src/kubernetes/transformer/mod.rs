@@ -10,7 +10,7 @@ use core::fmt;
 use core::time::Duration;
 use std::sync::Arc;
 
-use kms_core::{CallOptions, Clock, KeyProvider, SecretBytes, SecureRandom, Tick};
+use kms_core::{CallOptions, Clock, KeyProvider, SecretBytes, SecureRandom};
 
 pub use self::builder::TransformerBuilder;
 pub use self::opened::Opened;
@@ -163,17 +163,9 @@ struct KmsV2 {
     state: state::StateCell,
 }
 
-#[expect(
-    clippy::arithmetic_side_effects,
-    reason = "adding to a `Tick` saturates"
-)]
-fn later(clock: &dyn Clock, by: Duration) -> Tick {
-    clock.now() + by
-}
-
 impl Kms {
     fn call_options(&self, clock: &dyn Clock) -> CallOptions {
-        CallOptions::default().with_deadline(later(clock, self.timeout))
+        CallOptions::default().with_deadline(clock.now() + self.timeout)
     }
 
     fn failed(&self, what: &str, source: kms_core::Error) -> Error {

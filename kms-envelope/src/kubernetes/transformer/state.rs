@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use kms_core::{Clock, KeyId, SecretBytes, SecureRandom, Tick, WrapOptions, WrappedKey};
 
 use super::write::no_randomness;
-use super::{Kms, KmsV2, Transformer, later};
+use super::{Kms, KmsV2, Transformer};
 use crate::kubernetes::DekSourceType;
 use crate::kubernetes::dek_cache::DekSource;
 use crate::kubernetes::value::{aes_gcm, kms_v2};
@@ -173,7 +173,7 @@ impl KmsV2 {
             .fetch_add(1, Ordering::Relaxed)
             .saturating_add(1);
         // Taken before any call: the time is to bound how long an old key is in use.
-        let expires = later(clock, Transformer::WRITE_STATE_TTL);
+        let expires = clock.now() + Transformer::WRITE_STATE_TTL;
         let status = self
             .kms
             .provider
