@@ -1,6 +1,7 @@
-//! Behaviour of stored values: reading, writing, inspecting.
+//! Behaviour of stored values and of the configuration that says how they are stored.
 
 mod allocations;
+mod config;
 mod laws;
 mod published;
 mod reading;
