@@ -135,19 +135,22 @@ impl Transformer {
     async fn unwrap(&self, kms: &Kms, named: &DekSourceRef<'_>) -> Result<Arc<DekSource>, Error> {
         let malformed =
             |error: kms_core::Error| Error::new(ErrorKind::Malformed, error.message().to_owned());
-        let mut wrapped = match named.key_id {
+        let annotations = named.annotations.iter();
+        let wrapped = match named.key_id {
             Some(id) => WrappedKey::new(
                 KeyId::new(id).map_err(malformed)?,
                 named.ciphertext.to_vec(),
             ),
             None => WrappedKey::without_key_id(named.ciphertext.to_vec()),
         }
+        .and_then(|wrapped| {
+            wrapped.with_annotations(
+                annotations
+                    .map(|(name, value)| ((*name).to_owned(), value.to_vec()))
+                    .collect(),
+            )
+        })
         .map_err(malformed)?;
-        for (name, value) in named.annotations {
-            wrapped = wrapped
-                .with_annotation(*name, value.to_vec())
-                .map_err(malformed)?;
-        }
         let options = UnwrapOptions::default().with_call(kms.call_options(self.clock.as_ref()));
         let secret = kms
             .provider
