@@ -101,7 +101,7 @@ impl Transformer {
             return Err(kms.no_state());
         }
         let stale = known.key_id.is_none_or(|id| id.as_str() != object.key_id)
-            || object.dek_source_type != v2.written;
+            || (v2.judges_source_type && object.dek_source_type != v2.written);
         let named = DekSourceRef {
             kind: Some(object.dek_source_type),
             key_id: Some(object.key_id),
