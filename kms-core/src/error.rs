@@ -42,6 +42,8 @@ pub enum ErrorKind {
     DeadlineExceeded,
     /// Someone else changed the same thing first.
     Conflict,
+    /// The past state that was asked for, a revision or the rest of a list, is no longer kept.
+    Compacted,
     /// Stored state is torn, tampered with or not ours. It is left as it is.
     Corrupt,
     /// A file or socket operation failed.
@@ -80,6 +82,7 @@ impl ErrorKind {
             Self::Unavailable => "unavailable",
             Self::DeadlineExceeded => "deadline_exceeded",
             Self::Conflict => "conflict",
+            Self::Compacted => "compacted",
             Self::Corrupt => "corrupt",
             Self::Io => "io",
             Self::Protocol => "protocol",
@@ -107,6 +110,7 @@ impl ErrorKind {
             Self::Unavailable => "check that the service runs and can be reached",
             Self::DeadlineExceeded => "check the service's latency, or allow more time",
             Self::Conflict => "read the current state and try again",
+            Self::Compacted => "start again from the current state, or compact less often",
             Self::Corrupt => "restore the file from a backup; do not delete it",
             Self::Io => "check the path, its permissions and the disk",
             Self::Protocol => "check the version and health of the peer",

@@ -5,6 +5,8 @@
 //! [`SecretBytes`], [`EncryptionContext`], [`Error`]; time and randomness are injected as
 //! [`Clock`] and [`SecureRandom`].
 //!
+//! [`object`] holds the traits over a cluster's stored objects.
+//!
 //! No HTTP, no Kubernetes, no async runtime. Features: `local` (default) is an embedded provider
 //! over a keyring file; `tokio` is a clock for programs that run on tokio; `metrics` is a wrapper
 //! that reports to the `metrics` facade.
@@ -14,6 +16,10 @@ mod clock;
 mod context;
 mod error;
 mod key;
+pub mod layer;
+#[cfg(feature = "local")]
+pub mod local;
+pub mod object;
 mod provider;
 mod random;
 mod secret;

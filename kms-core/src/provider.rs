@@ -9,8 +9,8 @@ use crate::{EncryptionContext, Error, KeyId, KeyInfo, SecretBytes, Tick, Wrapped
 /// Something that holds key-encryption keys and wraps small secrets with them.
 ///
 /// The keys never leave it. Implementations: an embedded keyring
-/// (`local::LocalProvider`), a cloud vault, a plugin behind a
-/// socket, and wrappers around any of these (`layer`).
+/// ([`local::LocalProvider`](crate::local::LocalProvider)), a cloud vault, a plugin behind a
+/// socket, and wrappers around any of these ([`layer`](crate::layer)).
 ///
 /// What a provider can and cannot do it says in [`capabilities`](KeyProvider::capabilities); the
 /// conformance suite in `kms-testkit` checks that this is true. `Display` names the provider in
@@ -27,7 +27,7 @@ use crate::{EncryptionContext, Error, KeyId, KeyInfo, SecretBytes, Tick, Wrapped
 ///   [`ErrorKind::Crypto`](crate::ErrorKind::Crypto).
 /// - A call is cancelled by dropping its future, and leaves nothing half done.
 /// - A call that has a deadline answers by then, or is stopped by whoever set the deadline
-///   (`layer::Timeout`).
+///   ([`Timeout`](crate::layer::Timeout)).
 #[async_trait]
 pub trait KeyProvider: fmt::Debug + fmt::Display + Send + Sync + 'static {
     /// What this provider can do. Never changes while the provider lives.

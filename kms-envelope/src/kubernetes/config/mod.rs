@@ -1,8 +1,17 @@
 //! `EncryptionConfiguration`, as kube-apiserver reads it with `--encryption-provider-config`.
 
+mod cursor;
+mod document;
+mod duration;
 mod model;
+mod parse;
+mod provider;
+mod resource;
+mod rules;
+mod select;
 
 pub use model::{
     EncryptionConfiguration, KmsApiVersion, KmsConfiguration, NamedKey, ProviderConfiguration,
     ResourceConfiguration,
 };
+pub use resource::{GroupResource, resource_of_etcd_key, resource_of_etcd_key_under};

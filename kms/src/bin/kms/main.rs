@@ -1,1 +1,65 @@
-fn main() {}
+//! The binary: arguments in, text out.
+
+mod args;
+mod command;
+mod report;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Parser as _;
+use kms::Failure;
+use kms_core::{Clock, TokioClock};
+use tracing_subscriber::EnvFilter;
+
+use crate::args::{Cli, Command};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    log_to_stderr(cli.verbose);
+    let as_json = wants_json(&cli.command);
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => return report::failure(&Failure::io("starting the runtime", error), as_json),
+    };
+    match runtime.block_on(run(cli.command)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => report::failure(&failure, as_json),
+    }
+}
+
+async fn run(command: Command) -> Result<(), Failure> {
+    let clock: Arc<dyn Clock> = Arc::new(TokioClock::new());
+    match command {
+        Command::Quickstart(args) => command::quickstart::run(args).await,
+        Command::Serve(args) => command::serve::run(args, clock).await,
+        Command::Key(args) => command::key::run(args, clock).await,
+        Command::Inspect(args) => command::inspect::run(&args),
+        Command::Decrypt(args) => command::decrypt::run(args, clock).await,
+    }
+}
+
+fn wants_json(command: &Command) -> bool {
+    match command {
+        Command::Quickstart(_) | Command::Serve(_) => false,
+        Command::Key(key) => key.target().json,
+        Command::Inspect(args) => args.json,
+        Command::Decrypt(args) => args.json,
+    }
+}
+
+fn log_to_stderr(verbose: u8) {
+    let default = match verbose {
+        0 => "warn",
+        1 => "info",
+        _ => "debug",
+    };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
+}

@@ -1,0 +1,550 @@
+//! The provider over a keyring file.
+
+use core::fmt;
+use core::time::Duration;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+
+use super::check::unlock;
+use super::document::{self, Parsed};
+use super::file::{self, Pin, Writer};
+use super::options::LocalOptions;
+use super::protect::{PassphraseCost, PassphraseKeys, Protection};
+use super::state::{KEY_LEN, Keyring, KeyringId, KeyringVersion, Life, Material, millis_of};
+use super::wrap;
+use crate::{
+    CallOptions, Capabilities, Clock, ContextSupport, Error, ErrorKind, KeyId, KeyInfo,
+    KeyProvider, SecretBytes, SecureRandom, UnwrapOptions, WrapOptions, WrappedKey,
+};
+
+/// The embedded key provider: AES-256-GCM under the keys of a keyring file.
+///
+/// See the [module documentation](super) for what it protects against, its file, and how several
+/// processes share one.
+///
+/// The methods that change the keyring are synchronous: they wait for other writers and for the
+/// disk, so an async program calls them from a blocking thread. The methods of
+/// [`KeyProvider`] look at the file's metadata, read it again only if it changed, and never derive
+/// a key from a passphrase.
+pub struct LocalProvider {
+    path: PathBuf,
+    name: String,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn SecureRandom>,
+    min_grace: Duration,
+    wide_permissions: bool,
+    served: Mutex<Served>,
+}
+
+/// What is served, and how fresh it is.
+struct Served {
+    keyring: Arc<Keyring>,
+    protection: Arc<Protection>,
+    digest: [u8; 32],
+    pin: Pin,
+}
+
+impl LocalProvider {
+    /// Creates a keyring with one fresh key, in a file that only its owner can read, and opens it.
+    ///
+    /// Takes as long as [`LocalOptions::passphrase_cost`] says if there is a passphrase.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidInput`] if there is anything at the path already (it is left as it is),
+    /// or the passphrase is empty or too long; [`ErrorKind::Io`] if the file cannot be written.
+    pub fn create(path: impl Into<PathBuf>, options: LocalOptions) -> Result<Self, Error> {
+        let path = path.into();
+        let name = name_of(&path);
+        Self::create_at(path, options).map_err(|error| error.with_provider(name))
+    }
+
+    fn create_at(path: PathBuf, options: LocalOptions) -> Result<Self, Error> {
+        let random = &*options.random;
+        let protection =
+            protection_of(options.passphrase.as_ref(), options.passphrase_cost, random)?;
+        let mut id = [0; 16];
+        random.fill(&mut id)?;
+        let id = KeyringId::from_bytes(id);
+        let first = protection.seal(SecretBytes::random(random, KEY_LEN)?, id, 1, random)?;
+        let now_ms = millis_of(options.clock.wall_time());
+        let keyring = Keyring::new(id, first, false, now_ms);
+        let writer = Writer::for_new(&path)?;
+        writer.create(&document::render(&keyring, &protection)?)?;
+        // Read back what the disk has, under the same lock.
+        Self::load(path, options, |_| Ok(protection))
+    }
+
+    /// Opens a keyring.
+    ///
+    /// Takes as long as its passphrase costs, if it has one. The passphrase is not kept.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Corrupt`] if the file is torn or tampered with; [`ErrorKind::Unauthenticated`]
+    /// if the passphrase is wrong or missing; [`ErrorKind::InvalidInput`] if one is given and the
+    /// keyring has none; [`ErrorKind::PermissionDenied`] if others than its owner have rights to
+    /// the file; [`ErrorKind::Unsupported`] if a newer version of this software wrote it;
+    /// [`ErrorKind::Io`] if it is not there or cannot be read.
+    pub fn open(path: impl Into<PathBuf>, mut options: LocalOptions) -> Result<Self, Error> {
+        let path = path.into();
+        let name = name_of(&path);
+        let passphrase = options.passphrase.take();
+        Self::load(path, options, |parsed| unlock(parsed, passphrase.as_ref()))
+            .map_err(|error| error.with_provider(name))
+    }
+
+    fn load(
+        path: PathBuf,
+        options: LocalOptions,
+        unlock: impl FnOnce(&Parsed) -> Result<Protection, Error>,
+    ) -> Result<Self, Error> {
+        let contents = file::read(&path, options.wide_permissions)?;
+        let parsed = document::parse(&contents.bytes)?;
+        let protection = unlock(&parsed)?;
+        let keyring = parsed.open(&protection)?;
+        Ok(Self {
+            name: name_of(&path),
+            path,
+            clock: options.clock,
+            random: options.random,
+            min_grace: options.min_grace,
+            wide_permissions: options.wide_permissions,
+            served: Mutex::new(Served {
+                keyring: Arc::new(keyring),
+                protection: Arc::new(protection),
+                digest: parsed.digest(),
+                pin: contents.pin,
+            }),
+        })
+    }
+
+    /// Where the keyring file is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Describes every version, oldest first, destroyed ones included.
+    ///
+    /// # Errors
+    ///
+    /// The fault of the file, if it cannot be read any more.
+    pub fn list(&self) -> Result<Vec<KeyringVersion>, Error> {
+        self.named(self.fresh().and_then(|keyring| keyring.describe_all()))
+    }
+
+    /// Reads the file now, changed or not, and says whether it is in order.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Corrupt`], [`ErrorKind::Io`], [`ErrorKind::PermissionDenied`] and
+    /// [`ErrorKind::Unsupported`] as in [`open`](Self::open); [`ErrorKind::Corrupt`] also if the
+    /// file is another keyring or an older state than the one served;
+    /// [`ErrorKind::Unauthenticated`] if its passphrase was changed since. What was served is
+    /// served on.
+    pub fn reload(&self) -> Result<(), Error> {
+        let mut served = self.served();
+        self.named(self.read_again(&mut served))
+    }
+
+    /// Adds a version with a fresh key, which becomes the current one. The former one still
+    /// unwraps.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unsupported`] if the keyring holds 10,000 versions; the errors of
+    /// [`reload`](Self::reload), and then nothing is written; [`ErrorKind::Io`] if the file cannot
+    /// be written.
+    pub fn rotate(&self) -> Result<KeyringVersion, Error> {
+        let key = SecretBytes::random(&*self.random, KEY_LEN);
+        self.named(key.and_then(|key| self.add(key, false)))
+    }
+
+    /// Adds a version with a key that was made elsewhere, 32 bytes, which becomes the current one.
+    ///
+    /// Its id is one of this keyring like any other, so it opens nothing that was wrapped with the
+    /// same key elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidInput`] if it is not 32 bytes long, or is in the keyring already;
+    /// otherwise as [`rotate`](Self::rotate).
+    pub fn import(&self, key: SecretBytes) -> Result<KeyringVersion, Error> {
+        if key.len() == KEY_LEN {
+            self.named(self.add(key, true))
+        } else {
+            self.named(Err(Error::new(
+                ErrorKind::InvalidInput,
+                "the key to import is not 32 bytes long",
+            )))
+        }
+    }
+
+    fn add(&self, key: SecretBytes, imported: bool) -> Result<KeyringVersion, Error> {
+        self.edit(|keyring, protection, now_ms| {
+            let number = keyring.next_number()?;
+            let material = protection.seal(key, keyring.id, number, &*self.random)?;
+            let number = keyring.add(material, imported, now_ms)?;
+            keyring.describe(keyring.version(number)?)
+        })
+    }
+
+    /// Switches a version off: it does not unwrap until it is enabled again. A good first step
+    /// before it is destroyed, since it shows who still needs it.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidInput`] if it is the current version (rotate first) or its destruction
+    /// is scheduled; [`ErrorKind::KeyDestroyed`]; [`ErrorKind::KeyNotFound`]; otherwise as
+    /// [`rotate`](Self::rotate).
+    pub fn disable(&self, version: u32) -> Result<KeyringVersion, Error> {
+        self.change(version, |keyring, now_ms| keyring.disable(version, now_ms))
+    }
+
+    /// Switches a version on again.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidInput`] if its destruction is scheduled (cancel that first);
+    /// [`ErrorKind::KeyDestroyed`]; [`ErrorKind::KeyNotFound`]; otherwise as
+    /// [`rotate`](Self::rotate).
+    pub fn enable(&self, version: u32) -> Result<KeyringVersion, Error> {
+        self.change(version, |keyring, now_ms| keyring.enable(version, now_ms))
+    }
+
+    /// Takes a version out of use at once, and marks it to be destroyed when `grace` is over.
+    ///
+    /// The grace period is counted from the later of the clock and the last change of the keyring,
+    /// so a clock that is behind does not make it shorter. Nothing is destroyed until
+    /// [`destroy_due`](Self::destroy_due) is called.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidInput`] if the grace period is under [`LocalOptions::min_grace`] or
+    /// ends after the year 9999, if it is the current version (rotate first), or if its
+    /// destruction is scheduled already; [`ErrorKind::KeyDestroyed`]; [`ErrorKind::KeyNotFound`];
+    /// otherwise as [`rotate`](Self::rotate).
+    pub fn schedule_destruction(
+        &self,
+        version: u32,
+        grace: Duration,
+    ) -> Result<KeyringVersion, Error> {
+        if grace < self.min_grace {
+            return self.named(Err(Error::new(
+                ErrorKind::InvalidInput,
+                format!(
+                    "the grace period of {} s is under the least, {} s",
+                    grace.as_secs(),
+                    self.min_grace.as_secs()
+                ),
+            )));
+        }
+        self.change(version, |keyring, now_ms| {
+            keyring.schedule_destruction(version, grace, now_ms)
+        })
+    }
+
+    /// Saves a version that is to be destroyed, even after its grace period if it still has its
+    /// key. It is disabled then; enable it to use it.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidInput`] if no destruction is scheduled; [`ErrorKind::KeyDestroyed`] if
+    /// it is too late; [`ErrorKind::KeyNotFound`]; otherwise as [`rotate`](Self::rotate).
+    pub fn cancel_destruction(&self, version: u32) -> Result<KeyringVersion, Error> {
+        self.change(version, |keyring, now_ms| {
+            keyring.cancel_destruction(version, now_ms)
+        })
+    }
+
+    /// Destroys the versions whose grace period is over, and describes them. What they wrapped can
+    /// never be opened again; their numbers stay taken.
+    ///
+    /// The keys leave the memory and the file. The file system, its snapshots and backups may
+    /// still hold the old file.
+    ///
+    /// # Errors
+    ///
+    /// As [`rotate`](Self::rotate).
+    pub fn destroy_due(&self) -> Result<Vec<KeyringVersion>, Error> {
+        self.named(self.edit(|keyring, _, now_ms| {
+            keyring
+                .destroy_due(now_ms)?
+                .into_iter()
+                .map(|number| keyring.describe(keyring.version(number)?))
+                .collect()
+        }))
+    }
+
+    /// Puts the keyring under another passphrase, under one for the first time, or with `None`
+    /// under none. The keys and their ids stay.
+    ///
+    /// Other processes that have the keyring open report [`ErrorKind::Unauthenticated`] until they
+    /// open it again, and unwrap meanwhile. The old passphrase still opens older copies of the
+    /// file; if it has leaked, rotate as well.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidInput`] if the passphrase is empty or over 1,024 bytes; otherwise as
+    /// [`rotate`](Self::rotate).
+    pub fn change_passphrase(
+        &self,
+        passphrase: Option<&SecretBytes>,
+        cost: PassphraseCost,
+    ) -> Result<(), Error> {
+        self.named(self.protect(passphrase, cost))
+    }
+
+    fn protect(&self, passphrase: Option<&SecretBytes>, cost: PassphraseCost) -> Result<(), Error> {
+        let protection = protection_of(passphrase, cost, &*self.random)?;
+        let writer = Writer::for_existing(&self.path)?;
+        // Held until the new keys are in place: nobody here may see the file without them.
+        let mut served = self.served();
+        self.read_again(&mut served)?;
+        let mut next = Keyring::clone(&served.keyring);
+        for version in &mut next.versions {
+            let number = version.number;
+            let again = |old: &Material| {
+                let key = SecretBytes::copy_from_slice(old.key.expose());
+                protection
+                    .seal(key, served.keyring.id, number, &*self.random)
+                    .map(Arc::new)
+            };
+            version.life = match &version.life {
+                Life::Enabled(old) => Life::Enabled(again(old)?),
+                Life::Disabled(old) => Life::Disabled(again(old)?),
+                Life::PendingDestruction { material, due_ms } => Life::PendingDestruction {
+                    material: again(material)?,
+                    due_ms: *due_ms,
+                },
+                Life::Destroyed => Life::Destroyed,
+            };
+        }
+        next.touch(millis_of(self.clock.wall_time()))?;
+        writer.replace(&document::render(&next, &protection)?)?;
+        served.protection = Arc::new(protection);
+        self.read_again(&mut served)
+    }
+
+    /// Changes one version.
+    fn change(
+        &self,
+        version: u32,
+        change: impl FnOnce(&mut Keyring, u64) -> Result<(), Error>,
+    ) -> Result<KeyringVersion, Error> {
+        self.named(self.edit(|keyring, _, now_ms| {
+            change(keyring, now_ms)?;
+            keyring.describe(keyring.version(version)?)
+        }))
+    }
+
+    /// Reads, changes and writes under the lock that all writers take.
+    fn edit<T>(
+        &self,
+        change: impl FnOnce(&mut Keyring, &Protection, u64) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let writer = Writer::for_existing(&self.path)?;
+        let (keyring, protection) = {
+            let mut served = self.served();
+            self.read_again(&mut served)?;
+            (Arc::clone(&served.keyring), Arc::clone(&served.protection))
+        };
+        // From here to the end wrapping goes on: the disk may take its time.
+        let mut next = Keyring::clone(&keyring);
+        let now_ms = millis_of(self.clock.wall_time());
+        let outcome = change(&mut next, &protection, now_ms)?;
+        if next.revision != keyring.revision {
+            writer.replace(&document::render(&next, &protection)?)?;
+            self.read_again(&mut self.served())?;
+        }
+        Ok(outcome)
+    }
+
+    /// The keyring as the file has it now.
+    fn fresh(&self) -> Result<Arc<Keyring>, Error> {
+        let (keyring, fault) = self.look();
+        fault.map_or(Ok(keyring), Err)
+    }
+
+    /// The newest keyring that could be read, and why the file cannot be if it cannot.
+    fn look(&self) -> (Arc<Keyring>, Option<Error>) {
+        let mut served = self.served();
+        // A file at fault is not the pinned one, so it is tried again each time.
+        let fault = if served.pin.is_current(&self.path) {
+            None
+        } else {
+            self.read_again(&mut served).err()
+        };
+        (Arc::clone(&served.keyring), fault)
+    }
+
+    /// Serves what the file holds; if it cannot, what was served stays.
+    fn read_again(&self, served: &mut Served) -> Result<(), Error> {
+        let contents = file::read(&self.path, self.wide_permissions)?;
+        let parsed = document::parse(&contents.bytes)?;
+        if parsed.id() != served.keyring.id {
+            return Err(Error::new(
+                ErrorKind::Corrupt,
+                "the keyring file was replaced by another keyring",
+            )
+            .with_remedy("put the file back; if the other one is meant, start again with it"));
+        }
+        if parsed.lock() != served.protection.lock() {
+            return Err(Error::new(
+                ErrorKind::Unauthenticated,
+                "the passphrase of the keyring was changed, set or removed",
+            )
+            .with_remedy("open the keyring again with the passphrase it has now"));
+        }
+        let keyring = parsed.open(&served.protection)?;
+        let older = keyring.revision < served.keyring.revision
+            || (keyring.revision == served.keyring.revision && parsed.digest() != served.digest);
+        if older {
+            // Its next version would take a number, and so a key id, that is taken.
+            return Err(Error::new(
+                ErrorKind::Corrupt,
+                format!(
+                    "the keyring file went back to revision {} from {}, or has another history",
+                    keyring.revision, served.keyring.revision
+                ),
+            )
+            .with_remedy("put the newest copy of the file back"));
+        }
+        served.keyring = Arc::new(keyring);
+        served.digest = parsed.digest();
+        served.pin = contents.pin;
+        Ok(())
+    }
+
+    fn served(&self) -> MutexGuard<'_, Served> {
+        // Every change is made whole or not at all, so a panic elsewhere spoils nothing.
+        self.served.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn named<T>(&self, result: Result<T, Error>) -> Result<T, Error> {
+        result.map_err(|error| error.with_provider(self.name.as_str()))
+    }
+
+    fn wrap_now(&self, dek: &SecretBytes, options: &WrapOptions) -> Result<WrappedKey, Error> {
+        if dek.is_empty() || dek.len() > wrap::MAX_DEK_LEN {
+            return Err(Error::new(
+                ErrorKind::InvalidInput,
+                "the DEK is empty or over 4096 bytes",
+            ));
+        }
+        let keyring = self.fresh()?;
+        let (id, ciphertext) = wrap::seal(&keyring, &options.context, dek, &*self.random)?;
+        WrappedKey::new(id, ciphertext)
+    }
+
+    fn unwrap_now(
+        &self,
+        wrapped: &WrappedKey,
+        options: &UnwrapOptions,
+    ) -> Result<SecretBytes, Error> {
+        let (keyring, fault) = self.look();
+        let number = match wrapped.key_id() {
+            Some(id) => {
+                let number = keyring.id.version_of(id).ok_or_else(|| {
+                    Error::new(ErrorKind::KeyNotFound, "this keyring has no such key")
+                        .with_key_id(id.clone())
+                })?;
+                if keyring.version(number).is_ok()
+                    && wrap::named_version(wrapped.ciphertext()) != Some(number)
+                {
+                    return Err(Error::crypto());
+                }
+                number
+            }
+            None => wrap::named_version(wrapped.ciphertext()).ok_or_else(Error::crypto)?,
+        };
+        if let Err(unknown) = keyring.version(number) {
+            // The file that cannot be read may hold it.
+            return Err(match (fault, wrapped.key_id()) {
+                (Some(fault), _) => fault,
+                (None, Some(_)) => unknown,
+                (None, None) => Error::crypto(),
+            });
+        }
+        wrap::open(&keyring, number, &options.context, wrapped.ciphertext())
+    }
+}
+
+#[async_trait]
+impl KeyProvider for LocalProvider {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::basic()
+            .with_context(ContextSupport::Native)
+            .with_max_plaintext_len(wrap::MAX_DEK_LEN)
+            .with_unwraps_without_key_id(true)
+            .with_describes_keys(true)
+            .with_lists_keys(true)
+    }
+
+    async fn current_key(&self, _: &CallOptions) -> Result<KeyInfo, Error> {
+        self.named(self.fresh().and_then(|keyring| {
+            let current = keyring.current()?;
+            Ok(keyring.describe(current)?.info)
+        }))
+    }
+
+    async fn wrap(&self, dek: &SecretBytes, options: &WrapOptions) -> Result<WrappedKey, Error> {
+        self.named(self.wrap_now(dek, options))
+    }
+
+    async fn unwrap(
+        &self,
+        wrapped: &WrappedKey,
+        options: &UnwrapOptions,
+    ) -> Result<SecretBytes, Error> {
+        self.named(self.unwrap_now(wrapped, options))
+    }
+
+    async fn describe_key(&self, id: &KeyId, _: &CallOptions) -> Result<KeyInfo, Error> {
+        self.named(self.fresh().and_then(|keyring| {
+            let number = keyring.id.version_of(id).ok_or_else(|| {
+                Error::new(ErrorKind::KeyNotFound, "this keyring has no such key")
+                    .with_key_id(id.clone())
+            })?;
+            Ok(keyring.describe(keyring.version(number)?)?.info)
+        }))
+    }
+
+    async fn list_keys(&self, _: &CallOptions) -> Result<Vec<KeyInfo>, Error> {
+        let versions = self.list()?;
+        Ok(versions.into_iter().map(|version| version.info).collect())
+    }
+}
+
+impl fmt::Display for LocalProvider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
+impl fmt::Debug for LocalProvider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LocalProvider")
+            .field("path", &self.path)
+            .finish_non_exhaustive()
+    }
+}
+
+fn protection_of(
+    passphrase: Option<&SecretBytes>,
+    cost: PassphraseCost,
+    random: &dyn SecureRandom,
+) -> Result<Protection, Error> {
+    passphrase.map_or(Ok(Protection::None), |passphrase| {
+        PassphraseKeys::create(passphrase, cost, random).map(Protection::Passphrase)
+    })
+}
+
+/// The name in errors and logs. A path may hold what a terminal must not see.
+fn name_of(path: &Path) -> String {
+    let path = path.display().to_string();
+    format!("local:{}", path.replace(char::is_control, "\u{fffd}"))
+}

@@ -1,0 +1,358 @@
+//! What a stored value is encrypted with, without any key.
+
+use core::fmt;
+
+use ring::digest;
+use serde::ser::{Serialize, Serializer};
+
+use super::value::{Fault, aes_cbc, aes_gcm, kms_v1, kms_v2, prefix, secretbox};
+use super::{DekSourceType, KmsApiVersion, ProviderConfiguration, ProviderKind};
+use crate::Error;
+
+/// What a stored value says about itself.
+///
+/// Nothing of this is authenticated: whoever can write to etcd can write another key id into a
+/// value, and only reading the value shows that.
+///
+/// ```
+/// use kms_envelope::kubernetes::{ProviderKind, inspect};
+///
+/// let value = b"k8s:enc:aesgcm:v1:key1:nonce and ciphertext and tag";
+/// let inspection = inspect(value)?;
+/// assert_eq!(inspection.provider, ProviderKind::AesGcm);
+/// assert_eq!(inspection.name, Some("key1"));
+///
+/// assert_eq!(inspect(b"k8s\0...")?.provider, ProviderKind::Identity);
+/// # Ok::<(), kms_envelope::Error>(())
+/// ```
+#[derive(Clone, Debug, Eq, PartialEq, serde::Serialize)]
+#[non_exhaustive]
+pub struct Inspection<'a> {
+    /// The provider that wrote it.
+    pub provider: ProviderKind,
+    /// The name of the key, for KMS the name of the provider; none for `identity`.
+    pub name: Option<&'a str>,
+    /// KMS v2: the id of the KEK.
+    pub key_id: Option<&'a str>,
+    /// KMS v2: what the wrapped secret is.
+    pub dek_source_type: Option<DekSourceType>,
+    /// KMS: names the DEK source, so that values which share one can be counted.
+    pub dek_source_digest: Option<DekSourceDigest>,
+    /// KMS: the length of the wrapped secret, in bytes.
+    pub encrypted_dek_source_len: Option<usize>,
+    /// What is encrypted, with nonce and tag but without prefix and envelope, in bytes; for
+    /// `identity` all of the value.
+    pub encrypted_data_len: usize,
+    /// KMS v2: the names of the provider's notes, sorted.
+    pub annotation_names: Vec<&'a str>,
+    /// All of the value, in bytes.
+    pub value_len: usize,
+}
+
+/// The digest of a DEK source: for KMS v2 of its type, its ciphertext, the key id and the
+/// annotations; for KMS v1 of the encrypted DEK.
+///
+/// SHA-256 over each of these behind its length. Written and serialized in hexadecimal.
+#[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct DekSourceDigest([u8; 32]);
+
+impl DekSourceDigest {
+    /// The digest itself.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    fn new<'a, I: IntoIterator<Item = &'a [u8]>>(parts: I) -> Self {
+        let mut context = digest::Context::new(&digest::SHA256);
+        for part in parts {
+            context.update(&(part.len() as u64).to_be_bytes());
+            context.update(part);
+        }
+        let mut bytes = [0; 32];
+        for (to, from) in bytes.iter_mut().zip(context.finish().as_ref()) {
+            *to = *from;
+        }
+        Self(bytes)
+    }
+}
+
+impl fmt::Display for DekSourceDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for DekSourceDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Serialize for DekSourceDigest {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// A value that says it is encrypted and is not whole.
+///
+/// It keeps what could be read before the fault, so that a census can count it where it belongs.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct DamagedValue<'a> {
+    provider: Option<ProviderKind>,
+    name: Option<&'a str>,
+    fault: Fault,
+}
+
+impl<'a> DamagedValue<'a> {
+    /// The provider, if the prefix names one that is known.
+    #[must_use]
+    pub const fn provider(&self) -> Option<ProviderKind> {
+        self.provider
+    }
+
+    /// The name in the prefix, if it could be read.
+    #[must_use]
+    pub const fn name(&self) -> Option<&'a str> {
+        self.name
+    }
+
+    /// The field that is damaged.
+    #[must_use]
+    pub const fn field(&self) -> &'static str {
+        self.fault.field
+    }
+}
+
+impl fmt::Display for DamagedValue<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(provider) = self.provider {
+            write!(f, "{provider} value")?;
+        } else {
+            f.write_str("value")?;
+        }
+        if let Some(name) = self.name {
+            write!(f, " of {name:?}")?;
+        }
+        write!(f, ": {} {}", self.fault.field, self.fault.problem)
+    }
+}
+
+impl core::error::Error for DamagedValue<'_> {}
+
+impl From<DamagedValue<'_>> for Error {
+    fn from(damaged: DamagedValue<'_>) -> Self {
+        Self::new(crate::ErrorKind::Malformed, damaged.to_string())
+    }
+}
+
+/// Says what a stored value is encrypted with.
+///
+/// The name in the prefix ends at the first colon. Names of keys and of KMS v1 providers may hold
+/// colons themselves; [`ConfiguredNames::inspect`] gets those right.
+///
+/// A value that does not start with `k8s:enc:` is `identity`, whatever it holds.
+///
+/// # Errors
+///
+/// [`DamagedValue`] if the prefix is unknown, a part is cut off, or a limit of the KMS v2 format
+/// does not hold.
+pub fn inspect(value: &[u8]) -> Result<Inspection<'_>, DamagedValue<'_>> {
+    inspect_named(value, None)
+}
+
+/// The names that a configuration uses, to split prefixes with.
+#[derive(Clone, Debug, Default)]
+pub struct ConfiguredNames(Vec<(ProviderKind, String)>);
+
+impl ConfiguredNames {
+    /// Collects the names of all keys and KMS providers.
+    pub fn new<'c, I>(providers: I) -> Self
+    where
+        I: IntoIterator<Item = &'c ProviderConfiguration>,
+    {
+        let mut names = Vec::new();
+        for provider in providers {
+            let (kind, keys) = match provider {
+                ProviderConfiguration::Identity => continue,
+                ProviderConfiguration::AesCbc(keys) => (ProviderKind::AesCbc, keys),
+                ProviderConfiguration::AesGcm(keys) => (ProviderKind::AesGcm, keys),
+                ProviderConfiguration::Secretbox(keys) => (ProviderKind::Secretbox, keys),
+                ProviderConfiguration::Kms(kms) => {
+                    let kind = match kms.api_version {
+                        KmsApiVersion::V1 => ProviderKind::KmsV1,
+                        KmsApiVersion::V2 => ProviderKind::KmsV2,
+                    };
+                    names.push((kind, kms.name.clone()));
+                    continue;
+                }
+            };
+            names.extend(keys.iter().map(|key| (kind, key.name.clone())));
+        }
+        // Where one name starts another, the longer one is meant.
+        names.sort_by(|a, b| b.1.len().cmp(&a.1.len()).then_with(|| a.cmp(b)));
+        names.dedup();
+        Self(names)
+    }
+
+    /// As [`inspect`], but a name of the configuration is matched whole, colons and all.
+    ///
+    /// # Errors
+    ///
+    /// As [`inspect`].
+    pub fn inspect<'a>(&self, value: &'a [u8]) -> Result<Inspection<'a>, DamagedValue<'a>> {
+        inspect_named(value, Some(self))
+    }
+
+    fn split<'a>(&self, kind: ProviderKind, rest: &'a [u8]) -> Option<(&'a [u8], &'a [u8])> {
+        self.0.iter().find_map(|(of, name)| {
+            let (found, payload) = rest.split_at_checked(name.len())?;
+            let payload = payload.strip_prefix(b":")?;
+            (*of == kind && found == name.as_bytes()).then_some((found, payload))
+        })
+    }
+}
+
+fn inspect_named<'a>(
+    value: &'a [u8],
+    names: Option<&ConfiguredNames>,
+) -> Result<Inspection<'a>, DamagedValue<'a>> {
+    let damaged = |provider, name, fault| DamagedValue {
+        provider,
+        name,
+        fault,
+    };
+    let Some((provider, rest)) = prefix::split(value) else {
+        return Err(damaged(None, None, Fault::new("prefix", "is unknown")));
+    };
+    let mut inspection = Inspection {
+        provider,
+        name: None,
+        key_id: None,
+        dek_source_type: None,
+        dek_source_digest: None,
+        encrypted_dek_source_len: None,
+        encrypted_data_len: rest.len(),
+        annotation_names: Vec::new(),
+        value_len: value.len(),
+    };
+    if provider == ProviderKind::Identity {
+        return Ok(inspection);
+    }
+    let (name, payload) = names
+        .and_then(|names| names.split(provider, rest))
+        .or_else(|| split_at_colon(rest))
+        .ok_or(Fault::new("name", "does not end"))
+        .map_err(|fault| damaged(Some(provider), None, fault))?;
+    let name = core::str::from_utf8(name)
+        .map_err(|_| damaged(Some(provider), None, Fault::new("name", "is not UTF-8")))?;
+    inspection.name = Some(name);
+    inspection.encrypted_data_len = payload.len();
+    inspect_payload(&mut inspection, payload)
+        .map_err(|fault| damaged(Some(provider), Some(name), fault))?;
+    Ok(inspection)
+}
+
+fn split_at_colon(rest: &[u8]) -> Option<(&[u8], &[u8])> {
+    let colon = rest.iter().position(|byte| *byte == b':')?;
+    let (name, payload) = rest.split_at_checked(colon)?;
+    Some((name, payload.strip_prefix(b":")?))
+}
+
+fn inspect_payload<'a>(inspection: &mut Inspection<'a>, payload: &'a [u8]) -> Result<(), Fault> {
+    const DATA: &str = "encrypted data";
+    const TOO_SHORT: &str = "is too short";
+    let at_least = |len: usize, bytes: &[u8]| {
+        if bytes.len() < len {
+            Err(Fault::new(DATA, TOO_SHORT))
+        } else {
+            Ok(())
+        }
+    };
+    match inspection.provider {
+        ProviderKind::Identity => Ok(()),
+        ProviderKind::AesCbc if aes_cbc::has_its_shape(payload) => Ok(()),
+        ProviderKind::AesCbc => Err(Fault::new(DATA, "is not an IV and whole blocks")),
+        ProviderKind::AesGcm => at_least(aes_gcm::OVERHEAD, payload),
+        ProviderKind::Secretbox => at_least(secretbox::OVERHEAD, payload),
+        ProviderKind::KmsV1 => {
+            let parts = kms_v1::parse(payload)?;
+            // The old AES-CBC form is longer than this in any case.
+            at_least(aes_gcm::OVERHEAD, parts.body)?;
+            inspection.encrypted_data_len = parts.body.len();
+            inspection.encrypted_dek_source_len = Some(parts.encrypted_dek.len());
+            inspection.dek_source_digest = Some(DekSourceDigest::new([parts.encrypted_dek]));
+            Ok(())
+        }
+        ProviderKind::KmsV2 => {
+            let object = kms_v2::EncryptedObject::parse(payload)?;
+            if object.encrypted_data.len() < kms_v2::min_encrypted_data_len(object.dek_source_type)
+            {
+                return Err(Fault::new("encryptedData", TOO_SHORT));
+            }
+            let kind = object.dek_source_type.number().to_be_bytes();
+            let annotations = object
+                .annotations
+                .iter()
+                .flat_map(|(name, value)| [name.as_bytes(), *value]);
+            inspection.dek_source_digest = Some(DekSourceDigest::new(
+                [&kind, object.dek_source, object.key_id.as_bytes()]
+                    .into_iter()
+                    .chain(annotations),
+            ));
+            inspection.key_id = Some(object.key_id);
+            inspection.dek_source_type = Some(object.dek_source_type);
+            inspection.encrypted_dek_source_len = Some(object.dek_source.len());
+            inspection.encrypted_data_len = object.encrypted_data.len();
+            inspection.annotation_names =
+                object.annotations.iter().map(|(name, _)| *name).collect();
+            Ok(())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names() -> ConfiguredNames {
+        let mut names = vec![
+            (ProviderKind::AesGcm, "a".to_owned()),
+            (ProviderKind::AesGcm, "a:b".to_owned()),
+            (ProviderKind::KmsV1, "other:one".to_owned()),
+        ];
+        names.sort_by_key(|(_, name)| core::cmp::Reverse(name.len()));
+        ConfiguredNames(names)
+    }
+
+    #[test]
+    fn a_configured_name_may_hold_a_colon() {
+        let value = b"k8s:enc:aesgcm:v1:a:b:0123456789012345678901234567";
+        assert_eq!(inspect(value).unwrap().name, Some("a"));
+        let inspection = names().inspect(value).unwrap();
+        assert_eq!(inspection.name, Some("a:b"));
+        assert_eq!(inspection.encrypted_data_len, 28);
+    }
+
+    #[test]
+    fn a_name_of_another_provider_does_not_count() {
+        let value = b"k8s:enc:aesgcm:v1:other:one:0123456789012345678901234567";
+        assert_eq!(names().inspect(value).unwrap().name, Some("other"));
+    }
+
+    #[test]
+    fn a_damaged_value_still_says_whose_it_is() {
+        let damaged = inspect(b"k8s:enc:kms:v2:lab:\xff").unwrap_err();
+        assert_eq!(damaged.provider(), Some(ProviderKind::KmsV2));
+        assert_eq!(damaged.name(), Some("lab"));
+        assert_eq!(damaged.field(), "EncryptedObject");
+        assert!(damaged.to_string().contains("lab"));
+
+        let unknown = inspect(b"k8s:enc:kms:v9:lab:").unwrap_err();
+        assert_eq!((unknown.provider(), unknown.field()), (None, "prefix"));
+        let endless = inspect(b"k8s:enc:aescbc:v1:key").unwrap_err();
+        assert_eq!(endless.provider(), Some(ProviderKind::AesCbc));
+        assert_eq!((endless.name(), endless.field()), (None, "name"));
+    }
+}

@@ -1,0 +1,13 @@
+//! The plugin over real Unix sockets.
+
+mod abstract_socket;
+mod conformance;
+mod failures;
+mod foreign;
+mod lifecycle;
+mod limits;
+mod socket_file;
+mod support;
+mod unwrapping;
+mod v1beta1;
+mod wire;

@@ -1,0 +1,160 @@
+//! One provider call for all who ask for the same, and the cache.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use kms_core::{ErrorKind, KeyProvider};
+use kms_plugin::server::CacheOptions;
+use kms_testkit::{Operation, Outcome};
+
+use crate::support::{Served, dek, eventually, ms, provider, still, well};
+
+#[tokio::test]
+async fn sixty_four_identical_decrypts_are_one_call() {
+    for cache in [None, Some(CacheOptions::default())] {
+        let provider = provider();
+        let served = Served::new(still(provider.clone()).cache(cache)).await;
+        let client = served.client();
+        well(&client).await;
+        let wrapped = client.wrap(&dek(), &Default::default()).await.unwrap();
+        let before = provider.calls(Operation::Unwrap);
+        provider.script(Operation::Unwrap, [Outcome::Delay(ms(400))]);
+        let options = Default::default();
+        let calls = (0..64).map(|_| client.unwrap(&wrapped, &options));
+        for opened in join_all(calls).await {
+            assert_eq!(opened.unwrap(), dek());
+        }
+        assert_eq!(provider.calls(Operation::Unwrap) - before, 1);
+    }
+}
+
+#[tokio::test]
+async fn a_failure_goes_to_all_who_wait_and_is_not_kept() {
+    let provider = provider();
+    let served = Served::new(still(provider.clone())).await;
+    let client = served.client();
+    well(&client).await;
+    let wrapped = client.wrap(&dek(), &Default::default()).await.unwrap();
+    let before = provider.calls(Operation::Unwrap);
+    provider.set_latency(Operation::Unwrap, ms(400));
+    provider.script(Operation::Unwrap, [Outcome::Fail(ErrorKind::Throttled)]);
+    let options = Default::default();
+    let calls = (0..8).map(|_| client.unwrap(&wrapped, &options));
+    for opened in join_all(calls).await {
+        assert_eq!(opened.unwrap_err().kind(), ErrorKind::Throttled);
+    }
+    assert_eq!(provider.calls(Operation::Unwrap) - before, 1);
+    let opened = client.unwrap(&wrapped, &Default::default()).await.unwrap();
+    assert_eq!(opened, dek());
+}
+
+#[tokio::test]
+async fn a_caller_that_goes_away_leaves_the_call_to_the_others() {
+    let provider = provider();
+    let served = Served::new(still(provider.clone())).await;
+    let client = Arc::new(served.client());
+    well(&client).await;
+    let wrapped = client.wrap(&dek(), &Default::default()).await.unwrap();
+    let before = provider.calls(Operation::Unwrap);
+    provider.script(Operation::Unwrap, [Outcome::Delay(ms(500))]);
+    let leader = tokio::spawn({
+        let (client, wrapped) = (client.clone(), wrapped.clone());
+        async move { client.unwrap(&wrapped, &Default::default()).await }
+    });
+    eventually("the call is made", || async {
+        (provider.calls(Operation::Unwrap) > before).then_some(())
+    })
+    .await;
+    let options = Default::default();
+    let (opened, ()) = tokio::join!(client.unwrap(&wrapped, &options), async {
+        leader.abort();
+    });
+    assert_eq!(opened.unwrap(), dek());
+    assert_eq!(provider.calls(Operation::Unwrap) - before, 1);
+    assert_eq!(provider.cancelled(Operation::Unwrap), 0);
+}
+
+#[tokio::test]
+async fn the_cache_answers_for_its_time_and_for_the_whole_of_a_key() {
+    let provider = provider();
+    let cache = CacheOptions::new(NonZeroUsize::new(2).unwrap(), ms(600));
+    let served = Served::new(still(provider.clone()).cache(Some(cache))).await;
+    let client = served.client();
+    well(&client).await;
+    let wrapped = client.wrap(&dek(), &Default::default()).await.unwrap();
+    let before = provider.calls(Operation::Unwrap);
+    let calls = || provider.calls(Operation::Unwrap) - before;
+    for _ in 0..3 {
+        let opened = client.unwrap(&wrapped, &Default::default()).await.unwrap();
+        assert_eq!(opened, dek());
+    }
+    assert_eq!(calls(), 1);
+    // Another annotation is another key, for the cache.
+    let noted = wrapped
+        .clone()
+        .with_annotation("a.b", b"1".to_vec())
+        .unwrap();
+    client.unwrap(&noted, &Default::default()).await.unwrap();
+    assert_eq!(calls(), 2);
+    eventually("the time is over", || async {
+        client.unwrap(&wrapped, &Default::default()).await.unwrap();
+        (calls() > 2).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn without_a_cache_every_call_asks() {
+    let provider = provider();
+    let served = Served::new(still(provider.clone()).cache(None)).await;
+    let client = served.client();
+    well(&client).await;
+    let wrapped = client.wrap(&dek(), &Default::default()).await.unwrap();
+    let before = provider.calls(Operation::Unwrap);
+    for _ in 0..3 {
+        client.unwrap(&wrapped, &Default::default()).await.unwrap();
+    }
+    assert_eq!(provider.calls(Operation::Unwrap) - before, 3);
+}
+
+#[tokio::test]
+async fn provider_calls_are_limited() {
+    let provider = provider();
+    let served = Served::new(
+        still(provider.clone())
+            .cache(None)
+            .max_unwraps(2)
+            .call_limit(ms(500)),
+    )
+    .await;
+    let client = served.client();
+    well(&client).await;
+    let mut wrapped = Vec::new();
+    for _ in 0..4 {
+        wrapped.push(client.wrap(&dek(), &Default::default()).await.unwrap());
+    }
+    let before = provider.calls(Operation::Unwrap);
+    provider.set_latency(Operation::Unwrap, Duration::from_secs(60));
+    let options = Default::default();
+    let calls = wrapped
+        .iter()
+        .map(|wrapped| client.unwrap(wrapped, &options));
+    let watch = async {
+        let mut most = 0;
+        loop {
+            let ended = provider.cancelled(Operation::Unwrap);
+            most = most.max(provider.calls(Operation::Unwrap) - before - ended);
+            assert!(most <= 2, "{most} at once");
+            if most == 2 && ended >= 2 {
+                return;
+            }
+            tokio::time::sleep(ms(1)).await;
+        }
+    };
+    let (answers, ()) = tokio::join!(join_all(calls), watch);
+    for opened in answers {
+        assert_eq!(opened.unwrap_err().kind(), ErrorKind::DeadlineExceeded);
+    }
+}

@@ -1,0 +1,5 @@
+//! Behaviour of the test kit itself.
+
+mod broken;
+mod faults;
+mod suite;

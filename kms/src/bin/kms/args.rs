@@ -1,0 +1,219 @@
+//! The command line: what can be said, and the help text.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Encrypt a Kubernetes cluster's etcd under a key you control, rotate that key without a restart,
+/// and see which key encrypts what.
+#[derive(Debug, Parser)]
+#[command(name = "kms", version, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+
+    /// Say more on standard error; twice for everything. `RUST_LOG` is honoured too.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Show the whole thing working, on embedded defaults, in seconds.
+    #[command(after_help = "Example:\n  kms quickstart --secrets 5000")]
+    Quickstart(Quickstart),
+    /// Serve the Kubernetes KMS v2 API on a socket, for kube-apiserver.
+    #[command(after_help = "\
+Example:
+  kms key create --provider local:/var/lib/kms/keyring.json
+  kms serve --provider local:/var/lib/kms/keyring.json --listen unix:/run/kms/kms.sock
+
+A rotation made with `kms key rotate` is picked up without a restart.")]
+    Serve(Serve),
+    /// Create, list, rotate and disable keys of an embedded keyring.
+    #[command(subcommand)]
+    Key(Key),
+    /// Say what a stored value is encrypted with. Needs no key.
+    #[command(after_help = "\
+Example:
+  etcdctl get /registry/secrets/default/db --print-value-only | head -c -1 | kms inspect --json -
+  etcdctl get /registry/secrets/default/db -w json | kms inspect --encoding etcd-json -")]
+    Inspect(Inspect),
+    /// Decrypt a stored value, with the plugin that the configuration names or a provider given.
+    #[command(after_help = "\
+Example:
+  kms decrypt --encryption-config /etc/kubernetes/encryption.yaml \\
+      --etcd-key /registry/secrets/default/db --value-file value.bin
+  kms decrypt --encryption-config encryption.yaml --etcd-key /registry/secrets/default/db \\
+      --kek my-kms=local:/var/lib/kms/keyring.json < value.bin")]
+    Decrypt(Decrypt),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Quickstart {
+    /// Work in this directory, new or empty, and leave it there to look at.
+    /// Otherwise a temporary one is used and removed.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+    /// How many Secrets to store.
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) secrets: u32,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Serve {
+    /// Who holds the key: `local:PATH`, `local:PATH?passphrase-file=FILE`, or `unix:PATH` for
+    /// another KMS v2 plugin.
+    #[arg(long, value_name = "PROVIDER")]
+    pub(crate) provider: String,
+    /// The socket to listen on: `unix:PATH`, or `unix:@NAME` for a Linux abstract socket.
+    #[arg(long, value_name = "SOCKET")]
+    pub(crate) listen: String,
+    /// Serve KMS v1 as well, to read and migrate old data.
+    #[arg(long)]
+    pub(crate) kms_v1: bool,
+    /// The version that Status reports. Kubernetes 1.27 and 1.28 take only `v2beta1`.
+    #[arg(long, value_enum, default_value_t = StatusVersion::V2)]
+    pub(crate) status_version: StatusVersion,
+    /// How often to look for a new key, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub(crate) poll: u64,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum StatusVersion {
+    V2,
+    #[value(name = "v2beta1")]
+    V2Beta1,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Key {
+    /// Make a new keyring with one key. An existing file is never overwritten.
+    #[command(after_help = "Example:\n  kms key create --provider local:/var/lib/kms/keyring.json")]
+    Create(KeyProvider),
+    /// List all key versions.
+    #[command(after_help = "Example:\n  kms key list --provider local:keyring.json --json")]
+    List(KeyProvider),
+    /// Make a new key version the current one. Older ones go on unwrapping.
+    #[command(after_help = "Example:\n  kms key rotate --provider local:keyring.json")]
+    Rotate(KeyProvider),
+    /// Switch a version off: what it wrapped does not open until it is enabled again.
+    #[command(after_help = "Example:\n  kms key disable --provider local:keyring.json 1")]
+    Disable(KeyVersion),
+    /// Switch a version on again.
+    #[command(after_help = "Example:\n  kms key enable --provider local:keyring.json 1")]
+    Enable(KeyVersion),
+    /// Take a version out of use now, and let `purge` destroy it when its grace period is over.
+    /// Be sure that nothing is under it: what it wrapped can never be opened again after that.
+    #[command(
+        after_help = "Example:\n  kms key destroy --provider local:keyring.json 1 --grace-days 30"
+    )]
+    Destroy(KeyDestroy),
+    /// Save a version that is to be destroyed. It is disabled then; `enable` it to use it.
+    #[command(after_help = "Example:\n  kms key restore --provider local:keyring.json 1")]
+    Restore(KeyVersion),
+    /// Destroy the versions whose grace period is over.
+    #[command(after_help = "Example:\n  kms key purge --provider local:keyring.json")]
+    Purge(KeyProvider),
+    /// Prove that the provider wraps and unwraps, and say with which key.
+    #[command(after_help = "Example:\n  kms key status --provider local:keyring.json --json")]
+    Status(KeyProvider),
+}
+
+impl Key {
+    /// Whom it is about.
+    pub(crate) const fn target(&self) -> &KeyProvider {
+        match self {
+            Self::Create(target)
+            | Self::List(target)
+            | Self::Rotate(target)
+            | Self::Purge(target)
+            | Self::Status(target) => target,
+            Self::Disable(key) | Self::Enable(key) | Self::Restore(key) => &key.target,
+            Self::Destroy(destroy) => &destroy.key.target,
+        }
+    }
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct KeyProvider {
+    /// Who holds the key, such as `local:PATH`.
+    #[arg(long, value_name = "PROVIDER")]
+    pub(crate) provider: String,
+    /// Answer as JSON on standard output.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct KeyVersion {
+    #[command(flatten)]
+    pub(crate) target: KeyProvider,
+    /// The version's number, as `kms key list` shows it.
+    pub(crate) version: u32,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct KeyDestroy {
+    #[command(flatten)]
+    pub(crate) key: KeyVersion,
+    /// How long it can still be saved, in days.
+    #[arg(long, value_name = "DAYS", default_value_t = 30, value_parser = clap::value_parser!(u32).range(7..=3650))]
+    pub(crate) grace_days: u32,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Inspect {
+    /// Answer as one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// How the value is written in the file.
+    #[arg(long, value_enum, default_value_t = Encoding::Raw)]
+    pub(crate) encoding: Encoding,
+    /// The file that holds the stored value; `-` is standard input.
+    #[arg(value_name = "FILE|-")]
+    pub(crate) file: PathBuf,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Decrypt {
+    /// The `EncryptionConfiguration` that kube-apiserver uses.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) encryption_config: PathBuf,
+    /// The etcd key of the value, such as `/registry/secrets/default/db`. It is authenticated.
+    #[arg(long, value_name = "KEY")]
+    pub(crate) etcd_key: OsString,
+    /// The file that holds the stored value; `-` is standard input.
+    #[arg(long, value_name = "FILE|-", default_value = "-")]
+    pub(crate) value_file: PathBuf,
+    /// How the value is written in the file.
+    #[arg(long, value_enum, default_value_t = Encoding::Raw)]
+    pub(crate) encoding: Encoding,
+    /// Use this provider for the KMS of this name instead of the plugin in the configuration.
+    #[arg(long, value_name = "NAME=PROVIDER")]
+    pub(crate) kek: Vec<String>,
+    /// The resource whose providers to use, such as `secrets` or `deployments.apps`, where the
+    /// etcd key does not tell.
+    #[arg(long, value_name = "RESOURCE")]
+    pub(crate) resource: Option<String>,
+    /// The API server's `--etcd-prefix`.
+    #[arg(long, value_name = "PREFIX", default_value = "/registry")]
+    pub(crate) etcd_prefix: String,
+    /// Answer as JSON, plaintext in base64; a refusal is JSON on standard error.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Encoding {
+    /// The bytes themselves.
+    Raw,
+    /// Base64 text.
+    Base64,
+    /// Hexadecimal text.
+    Hex,
+    /// What `etcdctl get KEY -w json` prints: its first value.
+    EtcdJson,
+}

@@ -1,0 +1,175 @@
+//! `kms key …`
+
+use core::time::Duration;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use kms::Failure;
+use kms::provider::{LocalUri, ProviderUri};
+use kms_core::local::{KeyringVersion, LocalProvider};
+use kms_core::{
+    CallOptions, Clock, KeyProvider as _, OsRandom, SecretBytes, UnwrapOptions, WrapOptions,
+};
+use serde_json::{Value, json};
+
+use super::{print, print_line};
+use crate::args::{Key, KeyDestroy, KeyProvider, KeyVersion};
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// How long a provider may take to prove that it works.
+const STATUS_LIMIT: Duration = Duration::from_secs(10);
+
+pub(crate) async fn run(command: Key, clock: Arc<dyn Clock>) -> Result<(), Failure> {
+    if let Key::Status(target) = &command {
+        return status(target, clock).await;
+    }
+    let target = command.target();
+    let uri = target.provider.parse::<ProviderUri>()?.into_local()?;
+    let (keys, said) = change(&command, &uri, clock)?;
+    if target.json {
+        return print_line(&json!({ "keys": keys.iter().map(as_json).collect::<Vec<_>>() }));
+    }
+    if !said.is_empty() {
+        eprintln!("kms: {said}");
+    }
+    print(table(&keys).as_bytes())
+}
+
+/// Carries a command out. Returns the versions to show, and what to say about it.
+fn change(
+    command: &Key,
+    uri: &LocalUri,
+    clock: Arc<dyn Clock>,
+) -> Result<(Vec<KeyringVersion>, &'static str), Failure> {
+    if matches!(command, Key::Create(_)) {
+        return Ok((
+            uri.create(clock)?.list()?,
+            "created; keep a backup of this file",
+        ));
+    }
+    let keyring: LocalProvider = uri.open(clock)?;
+    Ok(match command {
+        Key::Rotate(_) => (
+            vec![keyring.rotate()?],
+            "rotated; older versions go on unwrapping",
+        ),
+        Key::Disable(KeyVersion { version, .. }) => (
+            vec![keyring.disable(*version)?],
+            "disabled; what it wrapped does not open now",
+        ),
+        Key::Enable(KeyVersion { version, .. }) => (vec![keyring.enable(*version)?], "enabled"),
+        Key::Destroy(KeyDestroy { key, grace_days }) => {
+            let grace = DAY.saturating_mul(*grace_days);
+            let changed = keyring.schedule_destruction(key.version, grace)?;
+            (
+                vec![changed],
+                "out of use; `kms key restore` saves it until it is purged",
+            )
+        }
+        Key::Restore(KeyVersion { version, .. }) => (
+            vec![keyring.cancel_destruction(*version)?],
+            "saved; enable it to use it",
+        ),
+        Key::Purge(_) => {
+            let destroyed = keyring.destroy_due()?;
+            let said = if destroyed.is_empty() {
+                "nothing was due"
+            } else {
+                "destroyed"
+            };
+            (destroyed, said)
+        }
+        Key::Create(_) | Key::List(_) | Key::Status(_) => (keyring.list()?, ""),
+    })
+}
+
+/// Wraps and unwraps 32 random bytes, and tells with which key.
+async fn status(target: &KeyProvider, clock: Arc<dyn Clock>) -> Result<(), Failure> {
+    let uri: ProviderUri = target.provider.parse()?;
+    let name = uri.to_string();
+    let provider = uri.open(Arc::clone(&clock))?;
+    let start = clock.now();
+    let call = CallOptions::default().with_deadline(start + STATUS_LIMIT);
+    let key = provider.current_key(&call).await?;
+    let probe = SecretBytes::random(&OsRandom, 32)?;
+    let wrapped = provider
+        .wrap(&probe, &WrapOptions::default().with_call(call.clone()))
+        .await?;
+    let opened = provider
+        .unwrap(&wrapped, &UnwrapOptions::default().with_call(call))
+        .await?;
+    if opened != probe {
+        return Err(Failure::new(
+            "protocol",
+            format!("{name} unwrapped to other bytes than it had wrapped"),
+            "do not use this provider",
+        ));
+    }
+    let took = clock.now().since(start);
+    if target.json {
+        return print_line(&json!({
+            "provider": name,
+            "key_id": key.id.as_str(),
+            "version": key.version,
+            "state": key.state.as_str(),
+            "algorithm": key.algorithm,
+            "wraps": true,
+            "unwraps": true,
+            "probe_ms": took.as_secs_f64() * 1e3,
+        }));
+    }
+    print_line(&format_args!(
+        "{name}: wraps and unwraps with key id {} ({}), in {:.1} ms",
+        key.id,
+        key.state,
+        took.as_secs_f64() * 1e3
+    ))
+}
+
+fn as_json(key: &KeyringVersion) -> Value {
+    json!({
+        "version": key.version,
+        "key_id": key.info.id.as_str(),
+        "state": key.info.state.as_str(),
+        "current": key.current,
+        "imported": key.imported,
+        "created": key.info.created.map(timestamp),
+        "destroy_due": key.destroy_due.map(timestamp),
+    })
+}
+
+fn table(keys: &[KeyringVersion]) -> String {
+    let mut text = String::new();
+    if !keys.is_empty() {
+        text.push_str("VERSION  STATE                CREATED               KEY ID\n");
+    }
+    for key in keys {
+        let current = if key.current { "*" } else { " " };
+        let created = key.info.created.map(timestamp).unwrap_or_default();
+        let due = key
+            .destroy_due
+            .map(|due| format!("  (from {} on)", timestamp(due)));
+        text.push_str(&format!(
+            "{:>6}{current}  {:<19}  {created:<20}  {}{}\n",
+            key.version,
+            key.info.state,
+            key.info.id,
+            due.unwrap_or_default()
+        ));
+    }
+    text
+}
+
+/// RFC 3339, to the second, in UTC.
+fn timestamp(time: SystemTime) -> String {
+    let since = time
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs();
+    let seconds = i64::try_from(since).unwrap_or(i64::MAX);
+    match jiff::Timestamp::from_second(seconds) {
+        Ok(timestamp) => timestamp.to_string(),
+        // Beyond the year 9999.
+        Err(_) => format!("@{since}"),
+    }
+}

@@ -1,0 +1,44 @@
+//! `kms serve`
+
+use core::time::Duration;
+use std::sync::Arc;
+
+use kms::Failure;
+use kms::provider::ProviderUri;
+use kms_core::Clock;
+use kms_plugin::server::{self, Plugin};
+use kms_plugin::socket::{ListenOptions, Listener, SocketAddress};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::args::{Serve, StatusVersion};
+
+pub(crate) async fn run(args: Serve, clock: Arc<dyn Clock>) -> Result<(), Failure> {
+    let address: SocketAddress = args.listen.parse()?;
+    let uri: ProviderUri = args.provider.parse()?;
+    let name = uri.to_string();
+    let provider = uri.open(Arc::clone(&clock))?;
+    let version = match args.status_version {
+        StatusVersion::V2 => server::StatusVersion::V2,
+        StatusVersion::V2Beta1 => server::StatusVersion::V2Beta1,
+    };
+    let plugin = Plugin::builder(provider)
+        .clock(clock)
+        .poll_interval(Duration::from_secs(args.poll))
+        .serve_v1beta1(args.kms_v1)
+        .status_version(version)
+        .runtime_name("kms")
+        .build()?;
+    let listener = Listener::bind(&address, &ListenOptions::default()).await?;
+    let waiting = |e| Failure::io("listening for signals", e);
+    let mut terminate = signal(SignalKind::terminate()).map_err(waiting)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(waiting)?;
+    eprintln!("kms: serving {name} on {address}; stop with SIGTERM or Ctrl-C");
+    let stop = async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        eprintln!("kms: stopping");
+    };
+    Ok(plugin.serve(listener, stop).await?)
+}

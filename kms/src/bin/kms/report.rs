@@ -1,0 +1,40 @@
+//! How a failure is told: one paragraph for a person, or one JSON object; and the exit code.
+
+use core::fmt::Write as _;
+use std::process::ExitCode;
+
+use kms::Failure;
+use serde_json::json;
+
+/// Refused or failed. Wrong usage is 2, which `clap` returns by itself.
+const FAILED: u8 = 1;
+const USAGE: u8 = 2;
+
+/// Prints what, where and what to do on standard error.
+pub(crate) fn failure(failure: &Failure, as_json: bool) -> ExitCode {
+    if as_json {
+        let message = with_causes(failure);
+        let object = json!({ "error": {
+            "kind": failure.kind(), "message": message, "remedy": failure.remedy(),
+        }});
+        eprintln!("{object}");
+    } else {
+        eprintln!(
+            "kms: {}. To do: {}.",
+            with_causes(failure),
+            failure.remedy()
+        );
+    }
+    ExitCode::from(if failure.is_usage() { USAGE } else { FAILED })
+}
+
+fn with_causes(failure: &Failure) -> String {
+    let mut text = failure.to_string();
+    let mut cause = core::error::Error::source(failure);
+    while let Some(error) = cause {
+        // Writing to a string cannot fail.
+        let _ = write!(text, ": {error}");
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,508 @@
+//! The steps, one after the other.
+
+use core::time::Duration;
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use kms_cluster::embedded::EmbeddedStore;
+use kms_core::local::LocalProvider;
+use kms_core::object::{ObjectKey, ObjectStore, Scan, ScanOptions, Swap};
+use kms_core::{CallOptions, Clock, OsRandom, SecretBytes, TokioClock};
+use kms_envelope::kubernetes::{EncryptionConfiguration, Transformer};
+use kms_plugin::server::Plugin;
+use kms_plugin::socket::{ListenOptions, Listener, SocketAddress};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use super::report::{Progress, rate, seconds, thousands};
+use super::tally::Tally;
+use super::{QuickstartOptions, recorded, secret};
+use crate::Failure;
+use crate::provider::{LocalUri, open_endpoint};
+
+const KMS_NAME: &str = "quickstart";
+const PREFIX: &[u8] = b"/registry/secrets/";
+/// How often the plugin looks for a new key here; 30 s would try a watcher's patience.
+const POLL: Duration = Duration::from_millis(100);
+/// How long to wait for the plugin to notice a rotation before calling it a failure.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Runs the whole scenario and tells about it.
+///
+/// # Errors
+///
+/// A [`Failure`] if a step cannot be done, or if anything that is read back differs from what was
+/// written.
+pub async fn run<W: Write>(
+    options: QuickstartOptions,
+    progress: &mut Progress<W>,
+) -> Result<(), Failure> {
+    let clock: Arc<dyn Clock> = Arc::new(TokioClock::new());
+    let start = clock.now();
+    let place = Place::prepare(options.dir)?;
+    let mut scene = Scene::set_up(&place, clock, progress).await?;
+    let outcome = scene.play(options.secrets, progress).await;
+    scene.stop().await?;
+    outcome?;
+    let total = scene.clock.now().since(start);
+    finish(&place, total, progress).map_err(output)
+}
+
+/// Where files go: a directory of the caller's, or a temporary one that is removed at the end.
+enum Place {
+    Given(PathBuf),
+    Temporary(tempfile::TempDir),
+}
+
+impl Place {
+    fn prepare(dir: Option<PathBuf>) -> Result<Self, Failure> {
+        let Some(dir) = dir else {
+            let temporary = tempfile::Builder::new().prefix("kms-quickstart-").tempdir();
+            return temporary
+                .map(Self::Temporary)
+                .map_err(|e| Failure::io("making a directory", e));
+        };
+        let reading = |e| Failure::io(format!("making {}", dir.display()), e);
+        std::fs::create_dir_all(&dir).map_err(reading)?;
+        if std::fs::read_dir(&dir).map_err(reading)?.next().is_some() {
+            return Err(Failure::new(
+                "conflict",
+                format!("the directory {} is not empty", dir.display()),
+                "give a new or empty one: nothing is overwritten here",
+            ));
+        }
+        // An absolute path makes the printed commands work anywhere.
+        std::path::absolute(&dir).map(Self::Given).map_err(reading)
+    }
+
+    fn path(&self) -> &Path {
+        match self {
+            Self::Given(path) => path,
+            Self::Temporary(dir) => dir.path(),
+        }
+    }
+
+    const fn stays(&self) -> bool {
+        matches!(self, Self::Given(_))
+    }
+}
+
+/// Everything that runs.
+struct Scene {
+    clock: Arc<dyn Clock>,
+    keyring: LocalProvider,
+    transformer: Transformer,
+    store: EmbeddedStore,
+    /// What each Secret must read as.
+    written: BTreeMap<ObjectKey, Vec<u8>>,
+    stop: Option<oneshot::Sender<()>>,
+    plugin: JoinHandle<Result<(), kms_core::Error>>,
+}
+
+impl Scene {
+    async fn set_up<W: Write>(
+        place: &Place,
+        clock: Arc<dyn Clock>,
+        progress: &mut Progress<W>,
+    ) -> Result<Self, Failure> {
+        progress
+            .step("A keyring, and a KMS v2 plugin that serves it")
+            .map_err(output)?;
+        let uri = LocalUri::new(place.path().join("keyring.json"));
+        // The operator's hand on the keyring; the plugin opens it for itself, as `kms serve` does.
+        let keyring = uri.create(Arc::clone(&clock))?;
+        let served = Arc::new(uri.open(Arc::clone(&clock))?);
+        progress
+            .line(format_args!("keyring {}", uri.path().display()))
+            .map_err(output)?;
+
+        let socket = place.path().join("kms.sock");
+        let address = SocketAddress::from_path(&socket)?;
+        let listener = Listener::bind(&address, &ListenOptions::default()).await?;
+        let plugin = Plugin::builder(served)
+            .clock(Arc::clone(&clock))
+            .poll_interval(POLL)
+            .build()?;
+        let (stop, stopped) = oneshot::channel();
+        let plugin =
+            tokio::spawn(
+                async move { plugin.serve(listener, async { drop(stopped.await) }).await },
+            );
+        progress
+            .line(format_args!("plugin  unix://{}", socket.display()))
+            .map_err(output)?;
+
+        let text = configuration(&socket);
+        let file = place.path().join("encryption-config.yaml");
+        std::fs::write(&file, &text)
+            .map_err(|e| Failure::io(format!("writing {}", file.display()), e))?;
+        progress
+            .line(format_args!("config  {}", file.display()))
+            .map_err(output)?;
+
+        let config = EncryptionConfiguration::parse(&text)?;
+        let providers = config.providers_for("", "secrets");
+        let mut builder = Transformer::builder(
+            providers.iter().copied(),
+            Arc::clone(&clock),
+            Arc::new(OsRandom),
+        );
+        for provider in &providers {
+            if let kms_envelope::kubernetes::ProviderConfiguration::Kms(kms) = provider {
+                builder = builder.kms(&kms.name, open_endpoint(kms, Arc::clone(&clock))?);
+            }
+        }
+        Ok(Self {
+            transformer: builder.build()?,
+            clock,
+            keyring,
+            store: EmbeddedStore::new("quickstart"),
+            written: BTreeMap::new(),
+            stop: Some(stop),
+            plugin,
+        })
+    }
+
+    async fn play<W: Write>(
+        &mut self,
+        secrets: u32,
+        progress: &mut Progress<W>,
+    ) -> Result<(), Failure> {
+        self.enable(progress).await?;
+        self.store_secrets(secrets, progress).await?;
+        self.read_back(progress).await?;
+        self.open_recorded(progress).await?;
+        let old = self.rotate(progress).await?;
+        self.rewrite(progress).await?;
+        self.prove(&old, progress).await
+    }
+
+    /// What kube-apiserver does at its start: Status, and one Encrypt of a fresh seed.
+    async fn enable<W: Write>(&self, progress: &mut Progress<W>) -> Result<(), Failure> {
+        progress
+            .step("kube-apiserver's part: Status, and one Encrypt of a seed")
+            .map_err(output)?;
+        let start = self.clock.now();
+        self.transformer.refresh().await?;
+        let took = self.clock.now().since(start);
+        progress
+            .line(format_args!(
+                "key id  {} ({} over the socket)",
+                self.current_key_id()?,
+                seconds(took.as_secs_f64())
+            ))
+            .map_err(output)
+    }
+
+    async fn store_secrets<W: Write>(
+        &mut self,
+        secrets: u32,
+        progress: &mut Progress<W>,
+    ) -> Result<(), Failure> {
+        progress
+            .step(&format!(
+                "Store {} Secrets, each under a key of its own",
+                thousands(u64::from(secrets))
+            ))
+            .map_err(output)?;
+        let start = self.clock.now();
+        for number in 0..secrets {
+            let (key, object) = self.make_secret(number)?;
+            let value = self.transformer.write(key.as_bytes(), &object).await?;
+            let swap = Swap::Create { value };
+            self.swap(&key, &swap).await?;
+            self.written.insert(key, object);
+        }
+        let took = self.clock.now().since(start);
+        progress
+            .line(rate(u64::from(secrets), took))
+            .map_err(output)
+    }
+
+    fn make_secret(&self, number: u32) -> Result<(ObjectKey, Vec<u8>), Failure> {
+        let namespace = format!("team-{}", number % 7);
+        let name = format!("db-{number:06}");
+        let uid = format!("00000000-0000-4000-8000-{number:012x}");
+        let password = SecretBytes::random(&OsRandom, 24)?;
+        let key = ObjectKey::new(format!("/registry/secrets/{namespace}/{name}"))?;
+        Ok((
+            key,
+            secret::stored_form(&namespace, &name, &uid, password.expose()),
+        ))
+    }
+
+    async fn read_back<W: Write>(&self, progress: &mut Progress<W>) -> Result<(), Failure> {
+        progress
+            .step("Read them all back and compare")
+            .map_err(output)?;
+        let start = self.clock.now();
+        let stale = self.verify().await?;
+        let took = self.clock.now().since(start);
+        let count = self.count();
+        progress
+            .line(format_args!(
+                "{}, all as written, {stale} stale",
+                rate(count, took)
+            ))
+            .map_err(output)?;
+        self.tally().await?.print(progress).map_err(output)
+    }
+
+    async fn open_recorded<W: Write>(&self, progress: &mut Progress<W>) -> Result<(), Failure> {
+        let (release, values) = recorded::reopen(&self.clock).await?;
+        progress
+            .step(&format!(
+                "Open values that a real kube-apiserver {release} wrote"
+            ))
+            .map_err(output)?;
+        for value in &values {
+            let verdict = if value.same { "as written" } else { "DIFFERS" };
+            let key_id = value.key_id.as_deref().unwrap_or("-");
+            progress
+                .line(format_args!(
+                    "{:<10} {key_id:<6} {:<42} {:>5} bytes, {verdict}",
+                    value.provider, value.etcd_key, value.len
+                ))
+                .map_err(output)?;
+        }
+        match values.iter().find(|value| !value.same) {
+            None => Ok(()),
+            Some(value) => Err(differs(&value.etcd_key)),
+        }
+    }
+
+    /// Rotates the key as an operator would, and waits until the plugin says so. Returns the old
+    /// key id.
+    async fn rotate<W: Write>(&self, progress: &mut Progress<W>) -> Result<String, Failure> {
+        progress
+            .step("Rotate the key; nothing is restarted")
+            .map_err(output)?;
+        let old = self.current_key_id()?;
+        self.keyring.rotate()?;
+        let start = self.clock.now();
+        while self.current_key_id()? == old {
+            let now = self.clock.now();
+            if now.since(start) > PATIENCE {
+                return Err(Failure::new(
+                    "deadline_exceeded",
+                    "the plugin did not notice the new key",
+                    "report this as a defect",
+                ));
+            }
+            self.clock.sleep_until(now + POLL).await;
+            self.transformer.refresh().await?;
+        }
+        let took = self.clock.now().since(start);
+        progress
+            .line(format_args!(
+                "key id  {} (seen after {})",
+                self.current_key_id()?,
+                seconds(took.as_secs_f64())
+            ))
+            .map_err(output)?;
+        let stale = self.verify().await?;
+        progress
+            .line(format_args!(
+                "every Secret still opens; {} are stale:",
+                thousands(stale)
+            ))
+            .map_err(output)?;
+        self.tally().await?.print(progress).map_err(output)?;
+        Ok(old)
+    }
+
+    /// Writes every stale Secret again under the new key, by compare-and-swap.
+    async fn rewrite<W: Write>(&self, progress: &mut Progress<W>) -> Result<(), Failure> {
+        progress
+            .step("Rewrite what is under the old key")
+            .map_err(output)?;
+        let start = self.clock.now();
+        let bar = Progress::<W>::bar(self.count());
+        let mut rewritten = 0_u64;
+        let mut scan = self.scan();
+        while let Some(page) = scan.next_page().await? {
+            for object in page.objects {
+                let key = object.key.as_bytes();
+                let opened = self.transformer.read(key, &object.value).await?;
+                if opened.is_stale() {
+                    let value = self.transformer.write(key, opened.plaintext()).await?;
+                    let swap = Swap::Replace {
+                        expected: object.revision,
+                        value,
+                    };
+                    self.swap(&object.key, &swap).await?;
+                    rewritten = rewritten.saturating_add(1);
+                }
+                bar.inc(1);
+            }
+        }
+        bar.finish_and_clear();
+        let took = self.clock.now().since(start);
+        progress.line(rate(rewritten, took)).map_err(output)
+    }
+
+    /// Shows that nothing is left under the old key, and that everything still opens.
+    async fn prove<W: Write>(&self, old: &str, progress: &mut Progress<W>) -> Result<(), Failure> {
+        progress
+            .step("See that nothing is left under the old key")
+            .map_err(output)?;
+        let tally = self.tally().await?;
+        tally.print(progress).map_err(output)?;
+        let (left, stale) = (tally.under(old), self.verify().await?);
+        if left != 0 || stale != 0 {
+            return Err(Failure::new(
+                "internal",
+                format!("{left} Secrets are still under {old} and {stale} are stale"),
+                "report this as a defect",
+            ));
+        }
+        progress
+            .line(format_args!(
+                "0 under {old}; all {} open",
+                thousands(self.count())
+            ))
+            .map_err(output)
+    }
+
+    /// Reads every Secret, compares it with what was written, and counts the stale ones.
+    async fn verify(&self) -> Result<u64, Failure> {
+        let (mut seen, mut stale) = (0_u64, 0_u64);
+        let mut scan = self.scan();
+        while let Some(page) = scan.next_page().await? {
+            for object in page.objects {
+                let opened = self
+                    .transformer
+                    .read(object.key.as_bytes(), &object.value)
+                    .await?;
+                if self.written.get(&object.key).map(Vec::as_slice) != Some(opened.plaintext()) {
+                    return Err(differs(&object.key));
+                }
+                seen = seen.saturating_add(1);
+                stale = stale.saturating_add(u64::from(opened.is_stale()));
+            }
+        }
+        if seen == self.count() {
+            Ok(stale)
+        } else {
+            Err(differs(&"the number of Secrets"))
+        }
+    }
+
+    async fn tally(&self) -> Result<Tally, Failure> {
+        let mut tally = Tally::default();
+        let mut scan = self.scan();
+        while let Some(page) = scan.next_page().await? {
+            page.objects
+                .iter()
+                .for_each(|object| tally.count(&object.value));
+        }
+        Ok(tally)
+    }
+
+    fn scan(&self) -> Scan<'_> {
+        Scan::new(&self.store, ScanOptions::default().with_prefix(PREFIX))
+    }
+
+    async fn swap(&self, key: &ObjectKey, swap: &Swap) -> Result<(), Failure> {
+        let outcome = self
+            .store
+            .compare_and_swap(key, swap, &CallOptions::default())
+            .await?;
+        match outcome.swapped() {
+            Some(_) => Ok(()),
+            // Nobody else writes here.
+            None => Err(differs(key)),
+        }
+    }
+
+    fn count(&self) -> u64 {
+        u64::try_from(self.written.len()).unwrap_or(u64::MAX)
+    }
+
+    fn current_key_id(&self) -> Result<String, Failure> {
+        match self.transformer.kms_write_state(KMS_NAME) {
+            Some(state) => Ok(state.key_id.to_string()),
+            None => Err(Failure::new(
+                "not_ready",
+                "the plugin gave no key",
+                "report this",
+            )),
+        }
+    }
+
+    async fn stop(&mut self) -> Result<(), Failure> {
+        // The receiver is gone only if the plugin has already stopped, which `join` then tells.
+        let _ = self.stop.take().map(|stop| stop.send(()));
+        match (&mut self.plugin).await {
+            Ok(outcome) => Ok(outcome?),
+            Err(join) => Err(
+                Failure::new("internal", "the plugin's task died", "report this").with_source(join),
+            ),
+        }
+    }
+}
+
+fn configuration(socket: &Path) -> String {
+    format!(
+        "apiVersion: apiserver.config.k8s.io/v1
+kind: EncryptionConfiguration
+resources:
+  - resources:
+      - secrets
+    providers:
+      - kms:
+          apiVersion: v2
+          name: {KMS_NAME}
+          endpoint: \"unix://{}\"
+      - identity: {{}}
+",
+        socket.display()
+    )
+}
+
+fn finish<W: Write>(
+    place: &Place,
+    total: Duration,
+    progress: &mut Progress<W>,
+) -> std::io::Result<()> {
+    progress.step(&format!(
+        "Done in {}. What to try next",
+        seconds(total.as_secs_f64())
+    ))?;
+    if place.stays() {
+        let keyring = place.path().join("keyring.json");
+        let keyring = keyring.display();
+        let socket = place.path().join("kms.sock");
+        progress.line(format_args!("kms key list --provider local:{keyring}"))?;
+        progress.line(format_args!(
+            "kms serve --provider local:{keyring} --listen unix:{}",
+            socket.display()
+        ))?;
+    } else {
+        progress.line(
+            "kms quickstart --dir DIR           keep the keyring and the configuration to look at",
+        )?;
+        progress.line("kms key create --provider local:/var/lib/kms/keyring.json")?;
+        progress.line(
+            "kms serve --provider local:/var/lib/kms/keyring.json --listen unix:/run/kms/kms.sock",
+        )?;
+    }
+    progress.line(
+        "kms inspect FILE                   what a stored value is encrypted with; needs no key",
+    )?;
+    progress.line("kms decrypt --help                 open a stored value without an API server")
+}
+
+fn differs(what: &dyn core::fmt::Display) -> Failure {
+    Failure::new(
+        "internal",
+        format!("{what} is not what was written"),
+        "report this as a defect",
+    )
+}
+
+fn output(error: std::io::Error) -> Failure {
+    Failure::io("writing the output", error)
+}

@@ -1,0 +1,84 @@
+//! Help, wrong usage and exit codes.
+
+use proptest::prelude::*;
+
+use crate::command::kms;
+
+#[test]
+fn every_command_has_help_with_an_example() {
+    for command in [
+        &["quickstart"][..],
+        &["serve"],
+        &["inspect"],
+        &["decrypt"],
+        &["key", "create"],
+        &["key", "list"],
+        &["key", "rotate"],
+        &["key", "disable"],
+        &["key", "enable"],
+        &["key", "destroy"],
+        &["key", "restore"],
+        &["key", "purge"],
+        &["key", "status"],
+    ] {
+        let ran = kms(&[command, &["--help"]].concat()).ok();
+        assert!(
+            ran.text().contains("Example"),
+            "{command:?}: {}",
+            ran.text()
+        );
+    }
+}
+
+#[test]
+fn wrong_usage_is_exit_code_2() {
+    for arguments in [
+        &[][..],
+        &["unknown"],
+        &["inspect"],
+        &["decrypt", "--json"],
+        &["quickstart", "--secrets", "0"],
+        &["key", "rotate", "--provider", "vault:x"],
+        &["key", "rotate", "--provider", "unix:/run/kms.sock"],
+        &["key", "disable", "--provider", "local:/x", "one"],
+        &[
+            "key",
+            "destroy",
+            "--provider",
+            "local:/x",
+            "1",
+            "--grace-days",
+            "6",
+        ],
+    ] {
+        let ran = kms(arguments);
+        assert_eq!(ran.code, Some(2), "{arguments:?}: {ran:?}");
+        assert!(!ran.stderr.is_empty() && ran.stdout.is_empty(), "{ran:?}");
+    }
+}
+
+#[cfg(not(feature = "testing"))]
+#[test]
+fn keys_on_the_command_line_are_not_in_this_build() {
+    let keys = format!("static:k={}", "00".repeat(32));
+    let ran = kms(&["key", "status", "--provider", &keys]);
+    assert_eq!(ran.code, Some(2), "{ran:?}");
+    assert!(!ran.stderr.contains("0000"), "{ran:?}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn no_argument_makes_it_panic(text in "[ -~]{0,40}") {
+        for arguments in [
+            vec!["key", "status", "--provider", &text],
+            vec!["serve", "--provider", "local:/nonexistent/x", "--listen", &text],
+            vec!["inspect", "--", &text],
+        ] {
+            let ran = kms(&arguments);
+            prop_assert!(matches!(ran.code, Some(0..=2)), "{:?}", ran);
+            prop_assert!(!ran.stderr.contains("panicked"), "{:?}", ran);
+        }
+    }
+}

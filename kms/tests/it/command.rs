@@ -1,0 +1,119 @@
+//! Running the binary.
+
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+use serde_json::Value;
+
+/// What came of one run.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: Vec<u8>,
+    pub(crate) stderr: String,
+}
+
+pub(crate) fn kms(arguments: &[&str]) -> Ran {
+    kms_with_input(arguments, b"")
+}
+
+pub(crate) fn kms_with_input(arguments: &[&str], input: &[u8]) -> Ran {
+    let mut child = command(arguments).stdin(Stdio::piped()).spawn().unwrap();
+    // A command that refuses its arguments does not read; that is no fault of the test.
+    let _ = child.stdin.take().unwrap().write_all(input);
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = child.wait_with_output().unwrap();
+    Ran {
+        code: status.code(),
+        stdout,
+        stderr: String::from_utf8(stderr).unwrap(),
+    }
+}
+
+fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kms"));
+    command
+        .args(arguments)
+        .env_remove("RUST_LOG")
+        .env("NO_COLOR", "1")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+/// A `kms serve` that is killed when the test ends.
+pub(crate) struct Served(Child);
+
+impl Served {
+    /// Starts it and waits for its socket.
+    pub(crate) fn start(arguments: &[&str], socket: &Path) -> Self {
+        let mut served = Self(command(arguments).stdin(Stdio::null()).spawn().unwrap());
+        loop {
+            if std::os::unix::net::UnixStream::connect(socket).is_ok() {
+                return served;
+            }
+            if let Some(status) = served.0.try_wait().unwrap() {
+                panic!("kms serve ended with {status}");
+            }
+            std::thread::yield_now();
+        }
+    }
+
+    /// Asks it to stop, as a service manager would, and returns its exit code.
+    pub(crate) fn terminate(mut self) -> Option<i32> {
+        let id = self.0.id().to_string();
+        assert!(
+            Command::new("kill")
+                .args(["-TERM", &id])
+                .status()
+                .unwrap()
+                .success()
+        );
+        self.0.wait().unwrap().code()
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Ran {
+    pub(crate) fn text(&self) -> &str {
+        std::str::from_utf8(&self.stdout).unwrap()
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.stdout).unwrap_or_else(|e| panic!("{e}: {self:?}"))
+    }
+
+    /// The error object on standard error, below any warnings.
+    pub(crate) fn error_json(&self) -> Value {
+        let last = self.stderr.lines().last().unwrap_or_default();
+        serde_json::from_str(last).unwrap_or_else(|e| panic!("{e}: {self:?}"))
+    }
+
+    #[track_caller]
+    pub(crate) fn ok(self) -> Self {
+        assert_eq!(self.code, Some(0), "{self:?}");
+        self
+    }
+
+    /// Refused or failed: exit code 1, one paragraph that says what to do, and nothing on
+    /// standard output.
+    #[track_caller]
+    pub(crate) fn refused(self) -> Self {
+        assert_eq!(self.code, Some(1), "{self:?}");
+        assert!(self.stdout.is_empty(), "{self:?}");
+        assert_eq!(self.stderr.trim_end().lines().count(), 1, "{self:?}");
+        assert!(self.stderr.contains("To do: "), "{self:?}");
+        self
+    }
+}

@@ -1,0 +1,9 @@
+//! The binary as a person uses it.
+
+mod arguments;
+mod command;
+mod decrypt;
+mod inspect;
+mod key;
+mod quickstart;
+mod serve;

@@ -1,0 +1,47 @@
+//! `kms quickstart`
+
+use crate::command::kms;
+
+/// R23, R24, R26: a rotation leaves old data under the old key, which stays valid until all of it
+/// has been rewritten.
+#[test]
+fn it_stores_rotates_and_rewrites() {
+    let ran = kms(&["quickstart", "--secrets", "60"]).ok();
+    let text = ran.text();
+    // Before the rotation, after it, and after the rewrite.
+    assert_eq!(text.matches("KEY ID").count(), 3, "{text}");
+    assert_eq!(text.matches("DIFFERS").count(), 0, "{text}");
+    assert!(text.contains("60 are stale"), "{text}");
+    for provider in [
+        "identity",
+        "aescbc",
+        "aesgcm",
+        "secretbox",
+        "kms-v1",
+        "kms-v2",
+    ] {
+        assert!(text.contains(provider), "{provider}: {text}");
+    }
+    let last = text.lines().rfind(|line| line.contains("all 60 open"));
+    assert!(
+        last.is_some_and(|line| line.contains("0 under local/")),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_given_directory_stays_and_is_never_overwritten() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = directory.path().join("new");
+    let place = place.to_str().unwrap();
+    kms(&["quickstart", "--secrets", "3", "--dir", place]).ok();
+    let keyring = format!("local:{place}/keyring.json");
+    let keys = kms(&["key", "list", "--json", "--provider", &keyring])
+        .ok()
+        .json();
+    assert_eq!(keys["keys"].as_array().unwrap().len(), 2);
+
+    let ran = kms(&["quickstart", "--secrets", "3", "--dir", place]);
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    assert!(ran.stderr.contains("not empty"), "{ran:?}");
+}
