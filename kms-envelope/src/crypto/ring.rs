@@ -57,7 +57,8 @@ impl CryptoBackend for RingBackend {
         }
         let prk = hkdf::Salt::new(hkdf::HKDF_SHA256, salt).extract(secret);
         for (info, key) in infos.iter().zip(keys) {
-            prk.expand(info, hkdf::HKDF_SHA256)?.fill(key.as_mut_slice())?;
+            prk.expand(info, hkdf::HKDF_SHA256)?
+                .fill(key.as_mut_slice())?;
         }
         Ok(())
     }
