@@ -4,6 +4,7 @@ mod allocations;
 mod laws;
 mod published;
 mod reading;
+mod sealed;
 mod state;
 #[path = "../support/mod.rs"]
 mod support;
