@@ -5,6 +5,7 @@ mod config;
 mod laws;
 mod published;
 mod reading;
+mod sealed;
 mod state;
 #[path = "../support/mod.rs"]
 mod support;
