@@ -1,6 +1,7 @@
 //! Behaviour of stored values: reading, writing, inspecting.
 
 mod allocations;
+mod cache;
 mod laws;
 mod published;
 mod reading;
