@@ -36,15 +36,15 @@ fn race(messages: u64, bytes: u64, takers: [Vec<u64>; 2], check: fn(Vec<u64>, &B
 
 #[test]
 fn together_two_threads_never_take_more_messages_than_there_are() {
-    race(3, 1000, [vec![1, 1], vec![1, 1]], |taken, budget| {
-        assert_eq!(taken.len(), 3);
+    race(2, 1000, [vec![1, 1], vec![1]], |taken, budget| {
+        assert_eq!(taken.len(), 2);
         assert!(!budget.has_room(0));
     });
 }
 
 #[test]
 fn together_two_threads_never_take_more_bytes_than_there_are() {
-    race(100, 10, [vec![6, 4], vec![5, 3]], |taken, budget| {
+    race(100, 10, [vec![6, 3], vec![5]], |taken, budget| {
         let bytes: u64 = taken.iter().sum();
         assert!(bytes <= 10, "{taken:?}");
         assert_eq!(budget.left().bytes, 10 - bytes);
