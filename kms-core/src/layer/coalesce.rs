@@ -4,7 +4,6 @@ use core::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use futures_util::FutureExt as _;
 
 use super::flight::Flights;
 use crate::{
@@ -86,7 +85,7 @@ impl<P: KeyProvider> KeyProvider for Coalesce<P> {
         let flight = self.current_keys.join((), |_| {
             let inner = Arc::clone(&self.inner);
             let options = shared_options(options);
-            async move { inner.current_key(&options).await }.boxed()
+            async move { inner.current_key(&options).await }
         });
         flight.await
     }
@@ -116,7 +115,6 @@ impl<P: KeyProvider> KeyProvider for Coalesce<P> {
                     .await
                     .map(Arc::new)
             }
-            .boxed()
         });
         let dek = flight.await?;
         Ok(Arc::try_unwrap(dek)

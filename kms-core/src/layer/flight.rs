@@ -3,6 +3,8 @@
 use core::fmt;
 use core::hash::Hash;
 use core::panic::AssertUnwindSafe;
+use core::pin::Pin;
+use core::task::{Context, Poll};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -13,16 +15,35 @@ use crate::{Error, ErrorKind};
 
 type Call<T> = BoxFuture<'static, Result<T, Error>>;
 
-/// A call that may have several waiters. Whichever of them is polled drives it, so it goes on
-/// when the one who began it is dropped, and it is dropped with the last one.
-pub(super) type Flight<T> = Shared<Call<T>>;
+/// The answer to a question that others may be waiting for too.
+///
+/// Whichever waiter is polled drives the call, so it goes on when the one who began it is dropped,
+/// and it is dropped with the last one.
+pub struct Flight<T>(Shared<Call<T>>);
 
-/// The calls in flight, by question.
+impl<T: Clone> Future for Flight<T> {
+    type Output = Result<T, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.poll_unpin(context)
+    }
+}
+
+impl<T> fmt::Debug for Flight<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Flight").finish_non_exhaustive()
+    }
+}
+
+/// Single flight: the calls that are being made, by question.
+///
+/// What [`Coalesce`](super::Coalesce) is made of, for those who build a cache or a provider of
+/// their own. It needs no runtime.
 ///
 /// The table holds its calls weakly, and each call takes its own entry out when it ends or is
 /// dropped. So there is never an entry without a waiter, nothing is remembered, and the table
 /// is no larger than the number of callers.
-pub(super) struct Flights<Q, T>(Arc<Mutex<Table<Q, T>>>);
+pub struct Flights<Q, T>(Arc<Mutex<Table<Q, T>>>);
 
 struct Table<Q, T> {
     calls: HashMap<Arc<Q>, Entry<T>>,
@@ -40,7 +61,9 @@ where
     Q: Eq + Hash + Send + Sync + 'static,
     T: Clone + Send + Sync + 'static,
 {
-    pub(super) fn new() -> Self {
+    /// An empty table.
+    #[must_use]
+    pub fn new() -> Self {
         Self(Arc::new(Mutex::new(Table {
             calls: HashMap::new(),
             next: 0,
@@ -48,19 +71,36 @@ where
     }
 
     /// How many calls are in flight.
-    pub(super) fn len(&self) -> usize {
+    #[must_use]
+    pub fn len(&self) -> usize {
         lock(&self.0).calls.len()
     }
 
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// Joins the call that has this question, or begins it.
-    pub(super) fn join(&self, question: Q, begin: impl FnOnce(Arc<Q>) -> Call<T>) -> Flight<T> {
+    ///
+    /// `begin` runs under the lock of the table and must neither block nor come back to it; the
+    /// future it returns runs without. The entry is taken out when that future has ended and
+    /// before anyone has the answer. So what the future stores, a `begin` that looks there finds:
+    /// that is how a cache makes sure that nothing is asked twice.
+    ///
+    /// A panic of the future becomes an [`ErrorKind::Internal`] for every waiter.
+    pub fn join<F>(&self, question: Q, begin: impl FnOnce(Arc<Q>) -> F) -> Flight<T>
+    where
+        F: Future<Output = Result<T, Error>> + Send + 'static,
+    {
         let mut table = lock(&self.0);
         let running = table
             .calls
             .get(&question)
             .and_then(|entry| entry.call.upgrade());
         if let Some(running) = running {
-            return running;
+            return Flight(running);
         }
         let question = Arc::new(question);
         let number = table.next;
@@ -88,7 +128,17 @@ where
         if let Some(call) = flight.downgrade() {
             table.calls.insert(question, Entry { number, call });
         }
-        flight
+        Flight(flight)
+    }
+}
+
+impl<Q, T> Default for Flights<Q, T>
+where
+    Q: Eq + Hash + Send + Sync + 'static,
+    T: Clone + Send + Sync + 'static,
+{
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -123,12 +173,12 @@ impl<Q: Eq + Hash, T> Drop for Landing<Q, T> {
 
 #[cfg(test)]
 mod tests {
-    use futures_util::future::{pending, ready};
+    use futures_util::future::{Ready, pending, ready};
 
     use super::*;
 
-    fn answer(number: u32) -> impl FnOnce(Arc<&'static str>) -> Call<u32> {
-        move |_| ready(Ok(number)).boxed()
+    fn answer(number: u32) -> impl FnOnce(Arc<&'static str>) -> Ready<Result<u32, Error>> {
+        move |_| ready(Ok(number))
     }
 
     #[test]
@@ -170,9 +220,9 @@ mod tests {
     #[test]
     fn a_dropped_call_leaves_no_entry() {
         let flights: Flights<&str, u32> = Flights::new();
-        let mut polled = flights.join("a", |_| pending().boxed());
+        let mut polled = flights.join("a", |_| pending());
         assert!((&mut polled).now_or_never().is_none());
-        let unpolled = flights.join("b", |_| pending().boxed());
+        let unpolled = flights.join("b", |_| pending());
         assert_eq!(flights.len(), 2);
         drop((polled, unpolled));
         assert_eq!(flights.len(), 0);
@@ -181,7 +231,7 @@ mod tests {
     #[test]
     fn a_late_landing_leaves_its_successor_alone() {
         let flights: Flights<&str, u32> = Flights::new();
-        let first = flights.join("a", |_| pending().boxed());
+        let first = flights.join("a", |_| pending());
         // As if the first call were just being dropped by another thread.
         let stale = Landing {
             flights: Arc::clone(&flights.0),
@@ -197,7 +247,7 @@ mod tests {
     #[test]
     fn a_panic_becomes_an_error_for_every_waiter() {
         let flights: Flights<&str, u32> = Flights::new();
-        let begin = |_| async { std::panic::resume_unwind(Box::new("defect")) }.boxed();
+        let begin = |_| async { std::panic::resume_unwind(Box::new("defect")) };
         let (one, two) = (flights.join("a", begin), flights.join("a", begin));
         for waiter in [one, two] {
             let error = waiter.now_or_never().unwrap().unwrap_err();

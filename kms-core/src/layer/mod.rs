@@ -57,6 +57,7 @@ mod timeout;
 mod union;
 
 pub use coalesce::Coalesce;
+pub use flight::{Flight, Flights};
 #[cfg(feature = "metrics")]
 pub use metered::Metered;
 pub use retry::{Retry, RetryPolicy};

@@ -2,6 +2,7 @@
 
 mod allocations;
 mod config;
+mod cache;
 mod laws;
 mod published;
 mod reading;
