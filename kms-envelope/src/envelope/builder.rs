@@ -4,7 +4,9 @@ use core::fmt;
 use std::sync::Arc;
 
 use futures_util::future::try_join_all;
-use kms_core::{CallOptions, Clock, EncryptionContext, KeyProvider, OsRandom, SecretBytes, SecureRandom};
+use kms_core::{
+    CallOptions, Clock, EncryptionContext, KeyProvider, OsRandom, SecretBytes, SecureRandom,
+};
 
 use super::{Envelope, Member};
 use crate::cache::{Background, DekLimits, EncryptCache, UnwrapCache, UnwrapCacheOptions};
@@ -47,7 +49,10 @@ impl EnvelopeBuilder {
     /// stands in messages and finds the provider again, so it must not change.
     #[must_use]
     pub fn recipient(mut self, id: impl Into<String>, provider: Arc<dyn KeyProvider>) -> Self {
-        self.members.push(Member { id: id.into(), provider });
+        self.members.push(Member {
+            id: id.into(),
+            provider,
+        });
         self
     }
 
@@ -108,11 +113,19 @@ impl EnvelopeBuilder {
         }
         for (index, member) in self.members.iter().enumerate() {
             let capabilities = member.provider.capabilities();
-            if self.members.iter().take(index).any(|other| other.id == member.id) {
+            if self
+                .members
+                .iter()
+                .take(index)
+                .any(|other| other.id == member.id)
+            {
                 return config(format!("two recipients are called `{}`", member.id));
             }
             if !capabilities.wraps || capabilities.max_plaintext_len < DEK_LEN {
-                return config(format!("recipient `{}` cannot wrap a DEK of 32 bytes", member.id));
+                return config(format!(
+                    "recipient `{}` cannot wrap a DEK of 32 bytes",
+                    member.id
+                ));
             }
         }
         let members: Arc<[Member]> = self.members.into();
@@ -176,7 +189,10 @@ pub(super) async fn wrap_for_all(
     context: &EncryptionContext,
 ) -> Result<Vec<Recipient>, kms_core::Error> {
     try_join_all(members.iter().map(|member| async move {
-        let wrapped = member.provider.wrap(secret, &member.wrap_options(context)).await?;
+        let wrapped = member
+            .provider
+            .wrap(secret, &member.wrap_options(context))
+            .await?;
         let version = version_of(member, &wrapped).await;
         Recipient::new(&member.id, wrapped)
             .and_then(|recipient| match version {
@@ -193,8 +209,16 @@ pub(super) async fn wrap_for_all(
 
 /// The provider's own name for the key version, for people. Not worth a failure.
 async fn version_of(member: &Member, wrapped: &kms_core::WrappedKey) -> Option<String> {
-    let key = member.provider.current_key(&CallOptions::default()).await.ok()?;
-    if wrapped.key_id() == Some(&key.id) { key.version } else { None }
+    let key = member
+        .provider
+        .current_key(&CallOptions::default())
+        .await
+        .ok()?;
+    if wrapped.key_id() == Some(&key.id) {
+        key.version
+    } else {
+        None
+    }
 }
 
 impl fmt::Debug for EnvelopeBuilder {

@@ -72,7 +72,10 @@ impl Purpose {
     /// A purpose in the common partition.
     #[must_use]
     pub fn new(context: EncryptionContext) -> Self {
-        Self { context, partition: Partition::default() }
+        Self {
+            context,
+            partition: Partition::default(),
+        }
     }
 
     /// Sets the partition, such as one for each tenant: no other partition can push its DEKs out
@@ -137,7 +140,9 @@ impl Envelope {
                 Ok(key) if self.members.len() == 1 => {
                     self.live.note_current_key(&key.id);
                 }
-                Ok(key) => self.live.purge(|material| !seal::is_under(material, &member.id, &key.id)),
+                Ok(key) => self
+                    .live
+                    .purge(|material| !seal::is_under(material, &member.id, &key.id)),
                 Err(error) => {
                     failure.get_or_insert_with(|| {
                         crate::Error::provider(format!("asking `{}` for its key", member.id), error)

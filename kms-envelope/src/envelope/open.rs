@@ -47,8 +47,10 @@ impl Envelope {
         let dek = {
             let info = self.checked(message, purpose)?;
             // Whose DEK it is, commitment and MAC tell; the body is opened once, below.
-            self.with_each_dek(&info, purpose, |dek, _| dek.owns(message).map(|()| Arc::clone(dek)))
-                .await?
+            self.with_each_dek(&info, purpose, |dek, _| {
+                dek.check(message).map(|()| Arc::clone(dek))
+            })
+            .await?
         };
         dek.open_in_place(message, &context, aad)
     }
@@ -67,7 +69,10 @@ impl Envelope {
     ) -> Result<ChunkOpener, Error> {
         let context = self.digest(purpose);
         let info = self.checked(preamble, purpose)?;
-        self.with_each_dek(&info, purpose, |dek, _| dek.open_stream(preamble, &context, aad)).await
+        self.with_each_dek(&info, purpose, |dek, _| {
+            dek.open_stream(preamble, &context, aad)
+        })
+        .await
     }
 
     /// Wraps a message's DEK again, for all recipients of this envelope under their current keys.
@@ -82,7 +87,8 @@ impl Envelope {
         let info = self.checked(message, purpose)?;
         let (dek, secret) = self
             .with_each_dek(&info, purpose, |dek, secret| {
-                dek.owns(message).map(|()| (Arc::clone(dek), Arc::clone(secret)))
+                dek.check(message)
+                    .map(|()| (Arc::clone(dek), Arc::clone(secret)))
             })
             .await?;
         let recipients = wrap_for_all(&self.members, &secret, &purpose.context)
@@ -97,7 +103,10 @@ impl Envelope {
         if info.context_digest() == self.digest(purpose) {
             return Ok(info);
         }
-        Err(Error::new(ErrorKind::Crypto, "the message was sealed under another encryption context"))
+        Err(Error::new(
+            ErrorKind::Crypto,
+            "the message was sealed under another encryption context",
+        ))
     }
 
     /// Tries the DEK of every recipient that is a provider here, in the message's order.
@@ -109,7 +118,9 @@ impl Envelope {
     ) -> Result<T, Error> {
         let mut failure: Option<Error> = None;
         for recipient in info.recipients() {
-            let Some(unwrapped) = self.unwrap(&recipient, purpose).await else { continue };
+            let Some(unwrapped) = self.unwrap(&recipient, purpose).await else {
+                continue;
+            };
             let outcome = unwrapped.and_then(|secret| {
                 let copy = SecretBytes::copy_from_slice(secret.expose());
                 let dek = Arc::new(Dek::new(Arc::clone(&self.backend), copy)?);
@@ -127,10 +138,16 @@ impl Envelope {
             }
         }
         Err(failure.unwrap_or_else(|| {
-            let ids: Vec<_> = info.recipients().map(|recipient| recipient.provider_id()).collect();
+            let ids: Vec<_> = info
+                .recipients()
+                .map(|recipient| recipient.provider_id())
+                .collect();
             Error::new(
                 ErrorKind::NoMatchingProvider,
-                format!("the message is for `{}`, none of which is here", ids.join("`, `")),
+                format!(
+                    "the message is for `{}`, none of which is here",
+                    ids.join("`, `")
+                ),
             )
         }))
     }
@@ -148,13 +165,17 @@ impl Envelope {
             Err(error) => return Some(Err(error)),
         };
         let options = member.unwrap_options(&purpose.context);
-        Some(cache.unwrap(&purpose.partition, &wrapped, &options).await.map_err(|error| {
-            match error.kind() {
-                kms_core::ErrorKind::Crypto => {
-                    Error::new(ErrorKind::Crypto, "the message does not open under this DEK and aad")
-                }
-                _ => Error::provider(format!("unwrapping with `{}`", member.id), error),
-            }
-        }))
+        Some(
+            cache
+                .unwrap(&purpose.partition, &wrapped, &options)
+                .await
+                .map_err(|error| match error.kind() {
+                    kms_core::ErrorKind::Crypto => Error::new(
+                        ErrorKind::Crypto,
+                        "the message does not open under this DEK and aad",
+                    ),
+                    _ => Error::provider(format!("unwrapping with `{}`", member.id), error),
+                }),
+        )
     }
 }

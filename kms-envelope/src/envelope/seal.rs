@@ -72,7 +72,8 @@ impl Envelope {
     }
 
     async fn material(&self, purpose: &Purpose, len: usize) -> Result<Arc<DekMaterial>, Error> {
-        self.material_for(purpose, u64::try_from(len).unwrap_or(u64::MAX)).await
+        self.material_for(purpose, u64::try_from(len).unwrap_or(u64::MAX))
+            .await
     }
 
     async fn material_for(&self, purpose: &Purpose, len: u64) -> Result<Arc<DekMaterial>, Error> {

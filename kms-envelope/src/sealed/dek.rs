@@ -10,7 +10,7 @@ use subtle::ConstantTimeEq as _;
 use super::header::{Form, HEADER_LEN, Suite};
 use super::info::{SealedInfo, inspect};
 use super::keys::{self, ContextDigest, DEK_LEN, MessageKeys};
-use super::recipients::{self, Recipient};
+use super::recipients::{self, Block, Recipient, RecipientInfo};
 use super::stream::{ChunkCipher, ChunkOpener};
 use super::{does_not_open, nonce, other_context, unsupported};
 use crate::Error;
@@ -31,6 +31,14 @@ pub struct RecipientsBlock(Vec<u8>);
 impl RecipientsBlock {
     pub(super) fn as_bytes(&self) -> &[u8] {
         &self.0
+    }
+
+    /// The recipients, in order.
+    pub fn recipients(&self) -> impl Iterator<Item = RecipientInfo<'_>> {
+        // What `Dek::recipients_block` has written can be read.
+        Block::parse(&self.0)
+            .into_iter()
+            .flat_map(|block| block.recipients)
     }
 }
 
@@ -144,6 +152,16 @@ impl Dek {
             &unlocked.header,
             &digest,
         )))
+    }
+
+    /// Whether this is the message's DEK and the recipients are those that its owner gave it, under
+    /// whatever context. The body is not opened.
+    ///
+    /// # Errors
+    ///
+    /// As [`Dek::open`].
+    pub fn check(&self, message: &[u8]) -> Result<(), Error> {
+        self.unlock(&inspect(message)?, None).map(drop)
     }
 
     /// Replaces the recipients of a message: the same header, the same body.

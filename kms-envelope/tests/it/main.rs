@@ -1,8 +1,9 @@
 //! Behaviour of stored values and of the configuration that says how they are stored.
 
 mod allocations;
-mod config;
 mod cache;
+mod config;
+mod envelope;
 mod laws;
 mod published;
 mod reading;
