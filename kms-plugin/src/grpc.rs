@@ -13,7 +13,7 @@ const KIND_TRAILER: &str = "kms-error-kind";
 const MAX_MESSAGE_LEN: usize = 768;
 
 /// Every kind there is.
-const KINDS: [ErrorKind; 18] = [
+const KINDS: [ErrorKind; 19] = [
     ErrorKind::InvalidInput,
     ErrorKind::Unsupported,
     ErrorKind::Crypto,
@@ -28,6 +28,7 @@ const KINDS: [ErrorKind; 18] = [
     ErrorKind::Unavailable,
     ErrorKind::DeadlineExceeded,
     ErrorKind::Conflict,
+    ErrorKind::Compacted,
     ErrorKind::Corrupt,
     ErrorKind::Io,
     ErrorKind::Protocol,
@@ -50,6 +51,7 @@ const fn code_of(kind: ErrorKind) -> Code {
         ErrorKind::Unavailable => Code::Unavailable,
         ErrorKind::DeadlineExceeded => Code::DeadlineExceeded,
         ErrorKind::Conflict => Code::Aborted,
+        ErrorKind::Compacted => Code::OutOfRange,
         ErrorKind::Corrupt => Code::DataLoss,
         ErrorKind::Io | ErrorKind::Protocol | ErrorKind::Internal => Code::Internal,
         // A kind that is newer than this crate.
@@ -199,6 +201,7 @@ mod tests {
             (ErrorKind::Unavailable, Code::Unavailable),
             (ErrorKind::DeadlineExceeded, Code::DeadlineExceeded),
             (ErrorKind::Conflict, Code::Aborted),
+            (ErrorKind::Compacted, Code::OutOfRange),
             (ErrorKind::Corrupt, Code::DataLoss),
             (ErrorKind::Io, Code::Internal),
             (ErrorKind::Protocol, Code::Internal),

@@ -51,6 +51,7 @@
 //! | `Unavailable` | `UNAVAILABLE` |
 //! | `DeadlineExceeded` | `DEADLINE_EXCEEDED` |
 //! | `Conflict` | `ABORTED` |
+//! | `Compacted` | `OUT_OF_RANGE` |
 //! | `Corrupt` | `DATA_LOSS` |
 //! | `Unsupported` | `UNIMPLEMENTED` |
 //! | `Io`, `Protocol`, `Internal` | `INTERNAL` |
