@@ -195,7 +195,8 @@ impl PluginBuilder {
     }
 
     /// Serves KMS v1 too. It keeps neither key id nor annotations, so the provider must be able to
-    /// unwrap without ([`Capabilities`](kms_core::Capabilities)).
+    /// unwrap without a key id ([`Capabilities`](kms_core::Capabilities)), each proof tries that,
+    /// and `Encrypt` of KMS v1 is refused if the wrapped key has annotations.
     #[must_use]
     pub const fn serve_v1beta1(mut self, yes: bool) -> Self {
         self.v1beta1 = yes;
@@ -260,6 +261,7 @@ impl PluginBuilder {
             self.clock,
             self.random,
             times,
+            self.v1beta1,
             unwraps,
         ));
         let v1beta1 = self.v1beta1.then(|| V1Beta1Service {

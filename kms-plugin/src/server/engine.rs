@@ -27,6 +27,8 @@ pub(super) struct Engine {
     clock: Arc<dyn Clock>,
     random: Arc<dyn SecureRandom>,
     times: Times,
+    /// Whether KMS v1 is served, so that a proof must cover it.
+    v1beta1: bool,
     board: Mutex<KeyBoard>,
     /// One refresh at a time.
     turn: AsyncMutex<()>,
@@ -53,6 +55,7 @@ impl Engine {
         clock: Arc<dyn Clock>,
         random: Arc<dyn SecureRandom>,
         times: Times,
+        v1beta1: bool,
         unwraps: Unwraps,
     ) -> Self {
         Self {
@@ -60,6 +63,7 @@ impl Engine {
             clock,
             random,
             times,
+            v1beta1,
             board: Mutex::default(),
             turn: AsyncMutex::default(),
             asked: watch::Sender::new(false),
@@ -138,7 +142,8 @@ impl Engine {
         .await
     }
 
-    /// Wraps for KMS v1, which knows no key ids.
+    /// Wraps for KMS v1, which keeps neither key ids nor annotations. What needs an annotation to
+    /// be opened would be lost, and only the provider knows what it needs, so none is dropped.
     pub(super) async fn encrypt_v1beta1(
         &self,
         plaintext: &SecretBytes,
@@ -147,7 +152,17 @@ impl Engine {
         self.check_plaintext(plaintext)?;
         within(&*self.clock, deadline, "encrypting", async {
             let _permit = self.permit().await?;
-            self.wrap(plaintext, deadline, None).await
+            let wrapped = self.wrap(plaintext, deadline, None).await?;
+            if wrapped.annotations().is_empty() {
+                return Ok(wrapped);
+            }
+            Err(Error::new(
+                ErrorKind::Unsupported,
+                "the provider's wrapped keys have annotations, which KMS v1 does not keep; \
+                 without them this key might never be opened again",
+            )
+            .with_provider(self.provider.to_string())
+            .with_remedy("write with KMS v2, or use a provider whose wrapped keys have none"))
         })
         .await
     }
@@ -292,19 +307,36 @@ impl Engine {
         if check_wrapped(&wrapped).map_err(as_our_fault)? != id {
             return Ok(false);
         }
+        self.prove_unwrap(&wrapped, &secret, id).await?;
+        // As KMS v1 would give it back. What has annotations is not answered to KMS v1.
+        if self.v1beta1 && wrapped.annotations().is_empty() {
+            let bare = WrappedKey::without_key_id(wrapped.ciphertext().to_vec())?;
+            self.prove_unwrap(&bare, &secret, id)
+                .await
+                .map_err(as_fault_of_v1beta1)?;
+        }
+        Ok(true)
+    }
+
+    async fn prove_unwrap(
+        &self,
+        wrapped: &WrappedKey,
+        secret: &SecretBytes,
+        id: &KeyId,
+    ) -> Result<(), Error> {
         let deadline = self.deadline(None);
         let options =
             UnwrapOptions::default().with_call(CallOptions::default().with_deadline(deadline));
-        let asked = self.provider.unwrap(&wrapped, &options);
+        let asked = self.provider.unwrap(wrapped, &options);
         let again = within(&*self.clock, deadline, "the provider's unwrap", asked).await?;
-        if again != secret {
-            return Err(Error::new(
-                ErrorKind::Protocol,
-                "the provider unwrapped something else than it had wrapped",
-            )
-            .with_key_id(id.clone()));
+        if again == *secret {
+            return Ok(());
         }
-        Ok(true)
+        Err(Error::new(
+            ErrorKind::Protocol,
+            "the provider unwrapped something else than it had wrapped",
+        )
+        .with_key_id(id.clone()))
     }
 
     /// The background task.
@@ -339,6 +371,18 @@ impl Engine {
 enum Found {
     Confirmed,
     Proven(KeyId),
+}
+
+/// The provider claims to unwrap without a key id, and opened this one with it.
+fn as_fault_of_v1beta1(error: Error) -> Error {
+    if error.is_retryable() {
+        return error;
+    }
+    Error::new(
+        ErrorKind::Protocol,
+        format!("what the provider wraps does not open without its key id, as KMS v1 gives it back: {error}"),
+    )
+    .with_remedy("turn KMS v1 off, or use a provider that finds the key by itself")
 }
 
 /// An answer of the provider's beyond the limits is our side's fault, not the caller's.

@@ -30,6 +30,13 @@
 //! may be gone. An error makes it stop three minutes after the last good answer. Reads go on from
 //! its own cache in both cases.
 //!
+//! # KMS v1
+//!
+//! KMS v1 keeps the ciphertext alone. So while it is served a proof also unwraps without the key
+//! id; if that fails, `Status` says so as of any other failed proof. `Encrypt` of KMS v1 refuses,
+//! with `UNIMPLEMENTED`, a wrapped key that has annotations: dropping them could lose what is
+//! written. KMS v2 and reading over KMS v1 go on beside that.
+//!
 //! # Key ids
 //!
 //! `Encrypt` answers under the key that `Status` names, or kube-apiserver would throw its answer
