@@ -44,8 +44,9 @@ impl StatusVersion {
 pub struct CacheOptions {
     /// How many keys.
     pub entries: NonZeroUsize,
-    /// For how long, counted from the provider's answer. It is also how long a key that was
-    /// switched off may still be handed out, if no proof fails meanwhile.
+    /// For how long, counted from the provider's answer. What was unwrapped with a key that was
+    /// switched off since goes sooner, at the next poll, if the provider
+    /// [describes keys](kms_core::Capabilities::describes_keys) and answers.
     pub keep_for: Duration,
 }
 

@@ -345,7 +345,11 @@ impl Engine {
             let outcome = self.refresh().await;
             self.unwraps.sweep();
             let pause = match outcome {
-                Ok(()) => self.times.poll_interval,
+                Ok(()) => {
+                    let current = self.board().current().cloned();
+                    self.unwraps.review(current.as_ref()).await;
+                    self.times.poll_interval
+                }
                 Err(_) => self.times.retry_interval.min(self.times.poll_interval),
             };
             let next = self.clock.now() + self.jittered(pause);

@@ -85,9 +85,22 @@
 //! Identical `Decrypt` calls at the same time are one provider call. Its answer is kept for
 //! [`cache`](PluginBuilder::cache) (256 keys, 10 minutes), so that an API server that restarts or
 //! reloads does not wait for the KMS once for each seed; kube-apiserver itself keeps seeds for a
-//! day, so longer would add nothing. Kept keys are compared in full, wiped when they leave the
-//! cache (within one poll interval of their end), and all dropped when the provider says that the key or the permission is gone. `none`
-//! turns the cache off.
+//! day, so longer would add nothing. Kept keys are compared in full and wiped when they leave the
+//! cache (within one poll interval of their end). `None` turns the cache off.
+//!
+//! A key that was disabled or destroyed must not be answered from memory. All kept keys are dropped
+//! when the provider says that the current key or the permission is gone. After every successful
+//! poll a provider that [describes keys](kms_core::Capabilities::describes_keys) is asked after each
+//! other key id that something is kept of, and what is under a key that is disabled, destroyed or
+//! unknown is dropped; so is what names no key (KMS v1), if any key went. Up to 32 key ids are asked
+//! after, all at once; what is kept of more is dropped. What remains:
+//!
+//! - up to one `poll_interval`, and the time of the calls, between the change and the next poll;
+//! - for as long as the provider cannot be reached, up to the `keep_for` of the cache: bridging
+//!   that is what the cache is for;
+//! - up to `keep_for` if the provider does not describe keys, or if nothing but KMS v1 is read;
+//! - kube-apiserver's own cache, which keeps seeds for a day or longer and which no plugin can
+//!   empty. Only a restart of every API server ends the use of a key at once.
 //!
 //! Plaintext is wiped in the provider's types, in the cache and in the messages. What remains
 //! beyond our reach are copies in the buffers of the gRPC and HTTP/2 libraries, which are freed

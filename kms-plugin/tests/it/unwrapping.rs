@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use kms_core::{ErrorKind, KeyProvider};
+use kms_core::{Error, ErrorKind, KeyId, KeyProvider};
 use kms_plugin::server::CacheOptions;
-use kms_testkit::{Operation, Outcome};
+use kms_testkit::{Operation, Outcome, StaticProvider};
 
-use crate::support::{Served, dek, eventually, ms, provider, still, well};
+use crate::support::{Served, dek, eventually, ms, provider, quick, still, well};
 
 #[tokio::test]
 async fn sixty_four_identical_decrypts_are_one_call() {
@@ -156,5 +156,40 @@ async fn provider_calls_are_limited() {
     let (answers, ()) = tokio::join!(join_all(calls), watch);
     for opened in answers {
         assert_eq!(opened.unwrap_err().kind(), ErrorKind::DeadlineExceeded);
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_was_switched_off_leaves_the_cache_at_the_next_poll() {
+    type Change = fn(&StaticProvider, &KeyId) -> Result<(), Error>;
+    let changes: [(Change, ErrorKind); 2] = [
+        (StaticProvider::disable, ErrorKind::KeyDisabled),
+        (StaticProvider::remove, ErrorKind::KeyNotFound),
+    ];
+    for (change, kind) in changes {
+        let provider = provider();
+        let served = Served::new(quick(provider.clone())).await;
+        let client = served.client();
+        let old = well(&client).await;
+        let wrapped = client.wrap(&dek(), &Default::default()).await.unwrap();
+        let new = provider.inner().rotate().unwrap();
+        client.wrap(&dek(), &Default::default()).await.unwrap();
+        client.unwrap(&wrapped, &Default::default()).await.unwrap();
+        // While the provider does not tell, the cache answers: it bridges an outage.
+        provider.set_error_rate(Operation::DescribeKey, 1000, ErrorKind::Unavailable);
+        change(provider.inner(), &old).unwrap();
+        let before = provider.calls(Operation::DescribeKey);
+        eventually("the provider is asked after the old key", || async {
+            (provider.calls(Operation::DescribeKey) > before + 2).then_some(())
+        })
+        .await;
+        client.unwrap(&wrapped, &Default::default()).await.unwrap();
+        provider.set_error_rate(Operation::DescribeKey, 0, ErrorKind::Unavailable);
+        let error = eventually("the old key is not answered from memory", || async {
+            client.unwrap(&wrapped, &Default::default()).await.err()
+        })
+        .await;
+        assert_eq!(error.kind(), kind, "{error}");
+        assert_eq!(well(&client).await, new);
     }
 }
