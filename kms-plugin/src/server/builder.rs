@@ -353,7 +353,8 @@ impl Plugin {
 
     /// Serves until `shutdown` is ready, then stops gracefully: no new connection or call is
     /// taken, the socket file goes at once so that a successor can start, and the calls in flight
-    /// have [`stop_limit`](PluginBuilder::stop_limit) to finish.
+    /// have [`stop_limit`](PluginBuilder::stop_limit) to finish. Connections without a call are not
+    /// waited for.
     ///
     /// No client can make it end, and neither can a failing provider: the background task is
     /// started again if the provider panics in it.

@@ -75,7 +75,7 @@
 //! | one provider call | [`call_limit`](PluginBuilder::call_limit) (3 s), or the caller's `grpc-timeout` if that is shorter |
 //! | message | 128 KiB |
 //! | header list of a request | 16 KiB |
-//! | connections | 64 at a time; more wait. One that sends nothing for its first 10 s is closed |
+//! | connections | 64 at a time; more wait. One that has not finished its HTTP/2 handshake (preface and SETTINGS) after 10 s is closed |
 //! | calls on one connection | 128 at a time; a request must be complete within twice the `call_limit` |
 //! | `Encrypt` calls at the provider | 16 at a time; more wait for their deadline |
 //! | `Decrypt` calls at the provider | [`max_unwraps`](PluginBuilder::max_unwraps) (32) at a time; up to 1,024 wait, more are `RESOURCE_EXHAUSTED` |
@@ -116,7 +116,9 @@
 //! are tests of this crate.
 
 mod builder;
+mod calls;
 mod engine;
+mod greeting;
 mod key_board;
 mod serve;
 mod service;
