@@ -9,9 +9,11 @@ use kms_core::{
 };
 use tokio::sync::{Mutex as AsyncMutex, Semaphore, SemaphorePermit, watch};
 
-use super::key_board::{KeyBoard, Patience, StatusAnswer, Verdict};
+use super::LIFECYCLE;
+use super::key_board::{KeyBoard, News, Patience, StatusAnswer, Verdict};
 use super::unwraps::Unwraps;
 use crate::deadline::within;
+use crate::grpc::text_of;
 use crate::health::PluginHealth;
 use crate::proto::check_wrapped;
 
@@ -224,31 +226,30 @@ impl Engine {
         let outcome = self.look().await;
         let (now, wall) = (self.clock.now(), self.clock.wall_time());
         let recorded = match outcome {
-            Ok(Found::Confirmed) => {
-                self.board().confirmed(now, wall);
+            Ok(Found::Confirmed(id)) => {
+                let news = self.board().confirmed(now, wall);
+                log_success(&id, &news);
                 Ok(())
             }
             Ok(Found::Proven(id)) => {
-                let replaced = self.board().proven(id.clone(), now, wall);
-                match replaced {
-                    Some(old) => tracing::info!(key_id = %id, replaced = %old, "key changed"),
-                    None => tracing::debug!(key_id = %id, "key proven"),
-                }
+                let news = self.board().proven(id.clone(), now, wall);
+                log_success(&id, &news);
                 Ok(())
             }
             Err(error) => {
-                tracing::warn!(
-                    kind = error.kind().as_str(),
-                    %error,
-                    remedy = error.remedy(),
-                    "the current key could not be confirmed"
-                );
+                if self.board().failed(error.clone()) {
+                    tracing::warn!(
+                        target: LIFECYCLE,
+                        kind = error.kind().as_str(),
+                        error = text_of(&error),
+                        "the current key could not be confirmed"
+                    );
+                }
                 if !error.is_retryable() {
                     // No permission any more, or no key: then no key of the past either, unless
                     // the provider itself says so.
                     self.unwraps.clear();
                 }
-                self.board().failed(error.clone());
                 Err(error)
             }
         };
@@ -263,7 +264,7 @@ impl Engine {
                 .board()
                 .judge(&info.id, self.clock.now(), &self.times.patience);
             match verdict {
-                Verdict::Confirm => return Ok(Found::Confirmed),
+                Verdict::Confirm => return Ok(Found::Confirmed(info.id)),
                 Verdict::Refuse(error) => return Err(error),
                 Verdict::Prove => {}
             }
@@ -373,8 +374,20 @@ impl Engine {
 }
 
 enum Found {
-    Confirmed,
+    Confirmed(KeyId),
     Proven(KeyId),
+}
+
+fn log_success(id: &KeyId, news: &News) {
+    if news.first {
+        tracing::info!(target: LIFECYCLE, key_id = %id, "ready");
+    }
+    if let Some(old) = &news.replaced {
+        tracing::info!(target: LIFECYCLE, key_id = %id, replaced = %old, "key changed");
+    }
+    if news.recovered {
+        tracing::info!(target: LIFECYCLE, key_id = %id, "recovered after failure");
+    }
 }
 
 /// The provider claims to unwrap without a key id, and opened this one with it.

@@ -106,6 +106,15 @@
 //! beyond our reach are copies in the buffers of the gRPC and HTTP/2 libraries, which are freed
 //! unwiped, and in the kernel's socket buffers.
 //!
+//! # Logs
+//!
+//! Through `tracing`. Few lines, for every operator, have the target `kms_plugin::lifecycle`: at
+//! `info` "listening", "ready" (the first proof), "key changed" and "recovered after failure"; at
+//! `warn` a failure to confirm the current key, once when it begins and again when its kind or text
+//! changes. A call that fails is a `warn` with the module's own target, each `Encrypt` and `Decrypt`
+//! that does not a `debug`, with the `uid` that kube-apiserver logs too (KMS v1 has none). No log
+//! line holds a secret.
+//!
 //! # Clients with the socket path as authority
 //!
 //! kube-apiserver 1.32 and later sends `:authority: localhost` with KMS v2. Earlier ones, and
@@ -123,5 +132,8 @@ mod key_board;
 mod serve;
 mod service;
 mod unwraps;
+
+/// The target of the log lines that are for every operator.
+const LIFECYCLE: &str = "kms_plugin::lifecycle";
 
 pub use builder::{CacheOptions, Plugin, PluginBuilder, StatusVersion};

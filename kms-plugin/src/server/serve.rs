@@ -17,6 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::{JoinError, JoinSet};
 use tower::Service as _;
 
+use super::LIFECYCLE;
 use super::calls::{Answer, Calls};
 use super::engine::Engine;
 use super::greeting;
@@ -108,7 +109,7 @@ pub(super) async fn run(
     stop_limit: Duration,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Error> {
-    tracing::info!(address = %listener.address(), "serving");
+    tracing::info!(target: LIFECYCLE, address = %listener.address(), "listening");
     // Both sets abort their tasks when this future is dropped.
     let mut connections = JoinSet::new();
     let mut keeper = JoinSet::new();
