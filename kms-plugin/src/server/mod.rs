@@ -64,7 +64,7 @@
 //! | `Io`, `Protocol`, `Internal` | `INTERNAL` |
 //!
 //! The message is the error and its remedy; a `Crypto` error always has the same text. The trailer
-//! `kms-error-kind` names the kind, for the client of this crate. A failing `Status` is
+//! `kms-error-kind` names the kind and `kms-remedy-bin` the remedy, for the client of this crate. A failing `Status` is
 //! `UNAVAILABLE` whatever the kind. What the provider answers is checked against kube-apiserver's
 //! limits before it is sent, and is `INTERNAL`, naming the limit, if it is beyond them.
 //!

@@ -49,6 +49,8 @@ async fn it_is_not_served_unless_asked_for() {
         .await
         .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert!(error.message().contains("does not serve KMS v1"), "{error}");
+    assert!(error.remedy().contains("--kms-v1"), "{}", error.remedy());
 }
 
 /// Claims to unwrap without a key id, and needs what KMS v1 does not keep.
@@ -116,6 +118,7 @@ async fn what_needs_an_annotation_is_not_written() {
     let error = refused.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported);
     assert!(error.message().contains("annotations"), "{error}");
+    assert!(error.remedy().contains("write with KMS v2"), "{error}");
     // KMS v2 keeps them.
     let new = served.client();
     well(&new).await;
