@@ -8,7 +8,9 @@ use kms_plugin::client::{ClientOptions, V2Client};
 use kms_plugin::socket::SocketAddress;
 use kms_testkit::{ManualClock, Operation, Outcome};
 
-use crate::support::{Served, current, dek, eventually, ms, provider, quick, still, well};
+use crate::support::{
+    Served, current, dek, eventually, ms, provider, provider_on, quick, still, well,
+};
 
 #[tokio::test]
 async fn a_client_waits_for_a_plugin_that_makes_its_socket_a_little_later() {
@@ -80,8 +82,7 @@ async fn no_socket_and_no_right_to_it_are_final_after_half_a_second() {
 async fn no_plugin_is_unavailable_and_says_where() {
     let directory = tempfile::tempdir().unwrap();
     let address = SocketAddress::from_path(directory.path().join("kms.sock")).unwrap();
-    let options = ClientOptions::default().with_timeout(ms(100));
-    let client = V2Client::new(address.clone(), options);
+    let client = V2Client::new(address.clone(), ClientOptions::default());
     let error = current(&client).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert!(error.message().contains("No such file"), "{error}");
@@ -110,7 +111,8 @@ async fn a_connected_client_survives_a_restart() {
 
 #[tokio::test]
 async fn a_call_in_flight_is_finished_and_no_new_one_taken() {
-    let provider = provider();
+    let clock = ManualClock::new();
+    let provider = provider_on(Arc::new(clock.clone()));
     let mut served = Served::new(still(provider.clone())).await;
     let client = Arc::new(served.client());
     well(&client).await;
@@ -130,12 +132,11 @@ async fn a_call_in_flight_is_finished_and_no_new_one_taken() {
         (!path.exists()).then_some(())
     })
     .await;
-    let late = V2Client::new(
-        served.address.clone(),
-        ClientOptions::default().with_timeout(ms(50)),
-    );
+    let late = V2Client::new(served.address.clone(), ClientOptions::default());
     let refused = current(&late).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Unavailable);
+    assert!(!call.is_finished());
+    clock.advance(ms(600));
     call.await.unwrap().unwrap();
     served.stopped().await.unwrap();
 }
