@@ -10,9 +10,10 @@ use async_trait::async_trait;
 use super::check::unlock;
 use super::document::{self, Parsed};
 use super::file::{self, Pin, Writer};
+use super::id::KeyringId;
 use super::options::LocalOptions;
 use super::protect::{PassphraseCost, PassphraseKeys, Protection};
-use super::state::{KEY_LEN, Keyring, KeyringId, KeyringVersion, Life, Material, millis_of};
+use super::state::{KEY_LEN, Keyring, KeyringVersion, Life, Material, millis_of};
 use super::wrap;
 use crate::{
     CallOptions, Capabilities, Clock, ContextSupport, Error, ErrorKind, KeyId, KeyInfo,
@@ -402,8 +403,8 @@ impl LocalProvider {
         let keyring = parsed.open(&served.protection)?;
         let older = keyring.revision < served.keyring.revision
             || (keyring.revision == served.keyring.revision && parsed.digest() != served.digest);
-        if older {
-            // Its next version would take a number, and so a key id, that is taken.
+        if older || !keyring.continues(&served.keyring) {
+            // What was wrapped here since would not open with it.
             return Err(Error::new(
                 ErrorKind::Corrupt,
                 format!(
@@ -446,30 +447,24 @@ impl LocalProvider {
         options: &UnwrapOptions,
     ) -> Result<SecretBytes, Error> {
         let (keyring, fault) = self.look();
-        let number = match wrapped.key_id() {
-            Some(id) => {
-                let number = keyring.id.version_of(id).ok_or_else(|| {
-                    Error::new(ErrorKind::KeyNotFound, "this keyring has no such key")
-                        .with_key_id(id.clone())
-                })?;
-                if keyring.version(number).is_ok()
-                    && wrap::named_version(wrapped.ciphertext()) != Some(number)
-                {
-                    return Err(Error::crypto());
-                }
-                number
-            }
-            None => wrap::named_version(wrapped.ciphertext()).ok_or_else(Error::crypto)?,
+        let named = wrap::named_version(wrapped.ciphertext());
+        let found = match wrapped.key_id() {
+            Some(id) => keyring.find(id),
+            None => named
+                .ok_or_else(Error::crypto)
+                .and_then(|number| keyring.version(number).map_err(|_| Error::crypto())),
         };
-        if let Err(unknown) = keyring.version(number) {
+        let is_ours = wrapped
+            .key_id()
+            .map_or_else(|| named.is_some(), |id| keyring.id.named_by(id).is_some());
+        let version = match (found, fault) {
+            (Ok(version), _) if named == Some(version.number) => version,
+            (Ok(_), _) => return Err(Error::crypto()),
             // The file that cannot be read may hold it.
-            return Err(match (fault, wrapped.key_id()) {
-                (Some(fault), _) => fault,
-                (None, Some(_)) => unknown,
-                (None, None) => Error::crypto(),
-            });
-        }
-        wrap::open(&keyring, number, &options.context, wrapped.ciphertext())
+            (Err(_), Some(fault)) if is_ours => return Err(fault),
+            (Err(unknown), _) => return Err(unknown),
+        };
+        wrap::open(&keyring, version, &options.context, wrapped.ciphertext())
     }
 }
 
@@ -504,13 +499,10 @@ impl KeyProvider for LocalProvider {
     }
 
     async fn describe_key(&self, id: &KeyId, _: &CallOptions) -> Result<KeyInfo, Error> {
-        self.named(self.fresh().and_then(|keyring| {
-            let number = keyring.id.version_of(id).ok_or_else(|| {
-                Error::new(ErrorKind::KeyNotFound, "this keyring has no such key")
-                    .with_key_id(id.clone())
-            })?;
-            Ok(keyring.describe(keyring.version(number)?)?.info)
-        }))
+        self.named(
+            self.fresh()
+                .and_then(|keyring| Ok(keyring.describe(keyring.find(id)?)?.info)),
+        )
     }
 
     async fn list_keys(&self, _: &CallOptions) -> Result<Vec<KeyInfo>, Error> {
