@@ -72,7 +72,9 @@
 //! Any number of processes may have one keyring open. Readers take no lock: a writer replaces the
 //! file as a whole, by a rename, and every call looks whether that has happened. Writers take turns
 //! by a lock on the file `PATH.lock`, which stays where it is, and read the keyring again under it,
-//! so no change is lost. Locks and renames are those of a local file system. If the path is a
+//! so no change is lost. Whoever finds a changed file makes sure that it is on the disk before it
+//! wraps with it, whether or not the writer got that far: no data outlives its key in a power
+//! failure. That takes the right to read the directory. Locks and renames are those of a local file system. If the path is a
 //! symbolic link, its target is replaced, and owner and mode are kept.
 //!
 //! # When the file cannot be read any more

@@ -4,6 +4,7 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use super::PassphraseCost;
+use super::file::{Disk, RealDisk};
 use crate::{Clock, OsRandom, SecretBytes, SecureRandom};
 
 /// How to create or open a keyring.
@@ -24,6 +25,7 @@ pub struct LocalOptions {
     /// Whether the file may give rights to others than its owner. Default: no; then a mode wider
     /// than 0600 is refused (on Unix, the only place where it is looked at).
     pub wide_permissions: bool,
+    pub(super) disk: Arc<dyn Disk>,
 }
 
 impl LocalOptions {
@@ -40,6 +42,7 @@ impl LocalOptions {
             passphrase_cost: PassphraseCost::default(),
             min_grace: Self::DEFAULT_MIN_GRACE,
             wide_permissions: false,
+            disk: Arc::new(RealDisk),
         }
     }
 

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 
 use super::check::unlock;
 use super::document::{self, Parsed};
-use super::file::{self, Pin, Writer};
+use super::file::{self, Disk, Pin, Writer};
 use super::id::KeyringId;
 use super::options::LocalOptions;
 use super::protect::{PassphraseCost, PassphraseKeys, Protection};
@@ -36,6 +36,7 @@ pub struct LocalProvider {
     random: Arc<dyn SecureRandom>,
     min_grace: Duration,
     wide_permissions: bool,
+    disk: Arc<dyn Disk>,
     served: Mutex<Served>,
 }
 
@@ -72,7 +73,7 @@ impl LocalProvider {
         let first = protection.seal(SecretBytes::random(random, KEY_LEN)?, id, 1, random)?;
         let now_ms = millis_of(options.clock.wall_time());
         let keyring = Keyring::new(id, first, false, now_ms);
-        let writer = Writer::for_new(&path)?;
+        let writer = Writer::for_new(&path, Arc::clone(&options.disk))?;
         writer.create(&document::render(&keyring, &protection)?)?;
         // Read back what the disk has, under the same lock.
         Self::load(path, options, |_| Ok(protection))
@@ -106,6 +107,7 @@ impl LocalProvider {
         let parsed = document::parse(&contents.bytes)?;
         let protection = unlock(&parsed)?;
         let keyring = parsed.open(&protection)?;
+        contents.make_durable(&*options.disk)?;
         Ok(Self {
             name: name_of(&path),
             path,
@@ -113,6 +115,7 @@ impl LocalProvider {
             random: options.random,
             min_grace: options.min_grace,
             wide_permissions: options.wide_permissions,
+            disk: options.disk,
             served: Mutex::new(Served {
                 keyring: Arc::new(keyring),
                 protection: Arc::new(protection),
@@ -158,7 +161,8 @@ impl LocalProvider {
     ///
     /// [`ErrorKind::Unsupported`] if the keyring holds 10,000 versions; the errors of
     /// [`reload`](Self::reload), and then nothing is written; [`ErrorKind::Io`] if the file cannot
-    /// be written.
+    /// be written, or if it is in place and its directory cannot be synced: then the change may or
+    /// may not survive a power failure, and nothing here uses it until a sync has succeeded.
     pub fn rotate(&self) -> Result<KeyringVersion, Error> {
         let key = SecretBytes::random(&*self.random, KEY_LEN);
         self.named(key.and_then(|key| self.add(key, false)))
@@ -290,7 +294,8 @@ impl LocalProvider {
     /// # Errors
     ///
     /// [`ErrorKind::InvalidInput`] if the passphrase is empty or over 1,024 bytes; otherwise as
-    /// [`rotate`](Self::rotate).
+    /// [`rotate`](Self::rotate). If the directory cannot be synced, open the keyring again: with
+    /// the new passphrase, or the old one if the change has not survived.
     pub fn change_passphrase(
         &self,
         passphrase: Option<&SecretBytes>,
@@ -301,7 +306,7 @@ impl LocalProvider {
 
     fn protect(&self, passphrase: Option<&SecretBytes>, cost: PassphraseCost) -> Result<(), Error> {
         let protection = protection_of(passphrase, cost, &*self.random)?;
-        let writer = Writer::for_existing(&self.path)?;
+        let writer = Writer::for_existing(&self.path, Arc::clone(&self.disk))?;
         // Held until the new keys are in place: nobody here may see the file without them.
         let mut served = self.served();
         self.read_again(&mut served)?;
@@ -325,9 +330,9 @@ impl LocalProvider {
             };
         }
         next.touch(millis_of(self.clock.wall_time()))?;
-        writer.replace(&document::render(&next, &protection)?)?;
-        served.protection = Arc::new(protection);
-        self.read_again(&mut served)
+        let written = writer.replace(&document::render(&next, &protection)?);
+        let adopted = self.adopt(&mut served, Arc::new(protection));
+        written.and(adopted)
     }
 
     /// Changes one version.
@@ -347,7 +352,7 @@ impl LocalProvider {
         &self,
         change: impl FnOnce(&mut Keyring, &Protection, u64) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        let writer = Writer::for_existing(&self.path)?;
+        let writer = Writer::for_existing(&self.path, Arc::clone(&self.disk))?;
         let (keyring, protection) = {
             let mut served = self.served();
             self.read_again(&mut served)?;
@@ -358,8 +363,10 @@ impl LocalProvider {
         let now_ms = millis_of(self.clock.wall_time());
         let outcome = change(&mut next, &protection, now_ms)?;
         if next.revision != keyring.revision {
-            writer.replace(&document::render(&next, &protection)?)?;
-            self.read_again(&mut self.served())?;
+            let written = writer.replace(&document::render(&next, &protection)?);
+            // Even if that failed, there may be a new file; then it is taken over as a reader would.
+            let adopted = self.read_again(&mut self.served());
+            written.and(adopted)?;
         }
         Ok(outcome)
     }
@@ -384,6 +391,12 @@ impl LocalProvider {
 
     /// Serves what the file holds; if it cannot, what was served stays.
     fn read_again(&self, served: &mut Served) -> Result<(), Error> {
+        let protection = Arc::clone(&served.protection);
+        self.adopt(served, protection)
+    }
+
+    /// As [`read_again`](Self::read_again), for a file that is under this protection.
+    fn adopt(&self, served: &mut Served, protection: Arc<Protection>) -> Result<(), Error> {
         let contents = file::read(&self.path, self.wide_permissions)?;
         let parsed = document::parse(&contents.bytes)?;
         if parsed.id() != served.keyring.id {
@@ -393,14 +406,14 @@ impl LocalProvider {
             )
             .with_remedy("put the file back; if the other one is meant, start again with it"));
         }
-        if parsed.lock() != served.protection.lock() {
+        if parsed.lock() != protection.lock() {
             return Err(Error::new(
                 ErrorKind::Unauthenticated,
                 "the passphrase of the keyring was changed, set or removed",
             )
             .with_remedy("open the keyring again with the passphrase it has now"));
         }
-        let keyring = parsed.open(&served.protection)?;
+        let keyring = parsed.open(&protection)?;
         let older = keyring.revision < served.keyring.revision
             || (keyring.revision == served.keyring.revision && parsed.digest() != served.digest);
         if older || !keyring.continues(&served.keyring) {
@@ -414,7 +427,11 @@ impl LocalProvider {
             )
             .with_remedy("put the newest copy of the file back"));
         }
+        if parsed.digest() != served.digest {
+            contents.make_durable(&*self.disk)?;
+        }
         served.keyring = Arc::new(keyring);
+        served.protection = protection;
         served.digest = parsed.digest();
         served.pin = contents.pin;
         Ok(())
@@ -539,4 +556,175 @@ fn protection_of(
 fn name_of(path: &Path) -> String {
     let path = path.display().to_string();
     format!("local:{}", path.replace(char::is_control, "\u{fffd}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::io;
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+    use std::time::SystemTime;
+
+    use futures_util::FutureExt as _;
+
+    use super::*;
+    use crate::{Sleep, Tick};
+
+    #[derive(Debug)]
+    struct StoppedClock;
+
+    impl Clock for StoppedClock {
+        fn now(&self) -> Tick {
+            Tick::ORIGIN
+        }
+        fn wall_time(&self) -> SystemTime {
+            SystemTime::UNIX_EPOCH
+        }
+        fn sleep_until(&self, _: Tick) -> Sleep {
+            Box::pin(core::future::pending())
+        }
+    }
+
+    /// A disk that can lose its ability to sync directories.
+    #[derive(Debug, Default)]
+    struct FragileDisk {
+        broken: AtomicBool,
+        syncs: AtomicUsize,
+    }
+
+    impl FragileDisk {
+        fn set_broken(&self, broken: bool) {
+            self.broken.store(broken, Ordering::SeqCst);
+        }
+    }
+
+    impl Disk for FragileDisk {
+        fn sync(&self, handle: &File) -> io::Result<()> {
+            self.syncs.fetch_add(1, Ordering::SeqCst);
+            if self.broken.load(Ordering::SeqCst) && handle.metadata()?.is_dir() {
+                return Err(io::Error::other("the disk is full of holes"));
+            }
+            Ok(())
+        }
+    }
+
+    fn options(disk: &Arc<FragileDisk>) -> LocalOptions {
+        let mut options = LocalOptions::new(Arc::new(StoppedClock));
+        options.disk = Arc::clone(disk) as Arc<dyn Disk>;
+        options
+    }
+
+    /// Two providers over one keyring, each with its own disk.
+    struct Pair {
+        _directory: tempfile::TempDir,
+        path: PathBuf,
+        disks: [Arc<FragileDisk>; 2],
+        providers: [LocalProvider; 2],
+    }
+
+    fn pair() -> Pair {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("keyring.json");
+        let disks = [Arc::default(), Arc::default()];
+        let one = LocalProvider::create(&path, options(&disks[0])).unwrap();
+        let two = LocalProvider::open(&path, options(&disks[1])).unwrap();
+        Pair {
+            _directory: directory,
+            path,
+            disks,
+            providers: [one, two],
+        }
+    }
+
+    fn wrap(provider: &LocalProvider) -> Result<WrappedKey, Error> {
+        let dek = SecretBytes::from_vec(vec![7; 32]);
+        let options = WrapOptions::default();
+        provider.wrap(&dek, &options).now_or_never().unwrap()
+    }
+
+    fn opens(provider: &LocalProvider, wrapped: &WrappedKey) -> bool {
+        let options = UnwrapOptions::default();
+        provider
+            .unwrap(wrapped, &options)
+            .now_or_never()
+            .unwrap()
+            .is_ok()
+    }
+
+    #[test]
+    fn a_reader_wraps_with_no_key_that_a_power_failure_could_take() {
+        let pair = pair();
+        let [writer, reader] = &pair.providers;
+        let old = wrap(reader).unwrap();
+        pair.disks[1].set_broken(true);
+        let rotated = writer.rotate().unwrap().info.id;
+        for _ in 0..2 {
+            let error = wrap(reader).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Io);
+            assert!(error.message().contains("not used yet"), "{error}");
+            assert!(reader.list().is_err());
+            assert!(opens(reader, &old));
+        }
+        let late = LocalProvider::open(&pair.path, options(&pair.disks[1]));
+        assert_eq!(late.unwrap_err().kind(), ErrorKind::Io);
+        pair.disks[1].set_broken(false);
+        assert_eq!(wrap(reader).unwrap().key_id(), Some(&rotated));
+    }
+
+    #[test]
+    fn a_writer_whose_sync_fails_says_so_and_does_not_use_the_new_key() {
+        let pair = pair();
+        let [writer, reader] = &pair.providers;
+        let old = wrap(writer).unwrap();
+        pair.disks[0].set_broken(true);
+        let error = writer.rotate().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Io);
+        assert!(error.message().contains("may or may not"), "{error}");
+        assert_eq!(wrap(writer).unwrap_err().kind(), ErrorKind::Io);
+        // Nor is another version made on top of it.
+        assert_eq!(writer.rotate().unwrap_err().kind(), ErrorKind::Io);
+        assert!(opens(writer, &old));
+        pair.disks[0].set_broken(false);
+        let new = wrap(writer).unwrap();
+        assert_ne!(new.key_id(), old.key_id());
+        assert_eq!(writer.list().unwrap().len(), 2);
+        assert!(opens(reader, &new));
+    }
+
+    #[test]
+    fn a_passphrase_whose_sync_fails_leaves_the_provider_whole() {
+        let pair = pair();
+        let [writer, _] = &pair.providers;
+        let old = wrap(writer).unwrap();
+        pair.disks[0].set_broken(true);
+        let passphrase = SecretBytes::copy_from_slice(b"open sesame");
+        let cost = PassphraseCost::new(8, 1, 1).unwrap();
+        let error = writer
+            .change_passphrase(Some(&passphrase), cost)
+            .unwrap_err();
+        assert!(error.message().contains("may or may not"), "{error}");
+        assert!(opens(writer, &old));
+        pair.disks[0].set_broken(false);
+        assert_eq!(wrap(writer).unwrap_err().kind(), ErrorKind::Unauthenticated);
+        assert!(opens(writer, &old));
+        let again = options(&pair.disks[0]).with_passphrase(passphrase);
+        assert!(opens(
+            &LocalProvider::open(&pair.path, again).unwrap(),
+            &old
+        ));
+    }
+
+    #[test]
+    fn only_a_change_is_synced() {
+        let pair = pair();
+        let [writer, reader] = &pair.providers;
+        writer.rotate().unwrap();
+        wrap(reader).unwrap();
+        let syncs = pair.disks[1].syncs.load(Ordering::SeqCst);
+        for _ in 0..10 {
+            wrap(reader).unwrap();
+            reader.reload().unwrap();
+        }
+        assert_eq!(pair.disks[1].syncs.load(Ordering::SeqCst), syncs);
+    }
 }
