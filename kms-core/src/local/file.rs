@@ -135,11 +135,13 @@ impl Contents {
     }
 }
 
-/// Reads a keyring file. `wide` lets others than the owner have rights to it.
+/// Reads a keyring file. `wide` lets others than the owner have rights to it,
 pub(super) fn read(path: &Path, wide: bool) -> Result<Contents, Error> {
     let cannot = |source| io_error("cannot read the keyring file", source);
     // What is read and what is synced must lie in one directory, wherever a link leads later.
-    let path = &fs::canonicalize(path).map_err(cannot)?;
+    let target = fs::canonicalize(path)
+        .map_err(|source| path_error("cannot read the keyring file", path, source))?;
+    let path = target.as_path();
     // Looked at before it is opened: opening a pipe would wait for a writer.
     if !fs::metadata(path).map_err(cannot)?.is_file() {
         return Err(Error::new(
@@ -220,7 +222,7 @@ impl Writer {
     pub(super) fn for_existing(path: &Path, disk: Arc<dyn Disk>) -> Result<Self, Error> {
         let resolve = || {
             fs::canonicalize(path)
-                .map_err(|source| io_error("cannot find the keyring file", source))
+                .map_err(|source| path_error("cannot find the keyring file", path, source))
         };
         let target = resolve()?;
         let writer = Self::lock(target, disk)?;
@@ -239,8 +241,9 @@ impl Writer {
         let name = path
             .file_name()
             .ok_or_else(|| Error::new(ErrorKind::InvalidInput, "the keyring path names no file"))?;
-        let directory = fs::canonicalize(parent_of(path))
-            .map_err(|source| io_error("cannot find the directory of the keyring", source))?;
+        let directory = fs::canonicalize(parent_of(path)).map_err(|source| {
+            path_error("cannot find the directory of the keyring", path, source)
+        })?;
         let target = directory.join(name);
         // Before the lock file is made, so that a mistaken `create` leaves nothing behind.
         refuse_existing(&target)?;
@@ -411,5 +414,21 @@ fn refuse_existing(target: &Path) -> Result<(), Error> {
 }
 
 fn io_error(what: &str, source: io::Error) -> Error {
-    Error::new(ErrorKind::Io, format!("{what}: {source}")).with_source(source)
+    Error::new(ErrorKind::Io, what).with_source(source)
+}
+
+/// An error about a path; if its directory is what is missing, it says so.
+fn path_error(what: &str, path: &Path, source: io::Error) -> Error {
+    let directory = parent_of(path);
+    let missing = source.kind() == io::ErrorKind::NotFound
+        && fs::metadata(directory).is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+    let error = io_error(what, source);
+    if missing {
+        error.with_remedy(format!(
+            "create the directory {}, owned by the user who runs this, mode 0700",
+            directory.display()
+        ))
+    } else {
+        error
+    }
 }

@@ -36,6 +36,33 @@ fn open_makes_nothing() {
 }
 
 #[test]
+fn an_io_error_says_its_cause_once_and_a_missing_directory_how_to_make_it() {
+    let place = Place::new();
+    let missing = place.directory.path().join("missing");
+    let path = missing.join("keyring.json");
+    for (error, is_directory) in [
+        (place.open().unwrap_err(), false),
+        (
+            LocalProvider::open(&path, place.options()).unwrap_err(),
+            true,
+        ),
+        (
+            LocalProvider::create(&path, place.options()).unwrap_err(),
+            true,
+        ),
+    ] {
+        assert_eq!(error.kind(), ErrorKind::Io);
+        let source = std::error::Error::source(&error).unwrap().to_string();
+        assert!(!error.to_string().contains(&source), "{error}: {source}");
+        let remedy = format!(
+            "create the directory {}, owned by the user who runs this, mode 0700",
+            missing.display()
+        );
+        assert_eq!(error.remedy() == remedy, is_directory, "{}", error.remedy());
+    }
+}
+
+#[test]
 fn a_torn_file_is_named_and_left_alone() {
     let place = Place::new();
     let provider = place.create();
