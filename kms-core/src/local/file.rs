@@ -135,13 +135,14 @@ impl Contents {
     }
 }
 
-/// Reads a keyring file. `wide` lets others than the owner have rights to it,
+/// Reads a keyring file. `wide` lets others than the owner have rights to it, and write to its
+/// directory.
 pub(super) fn read(path: &Path, wide: bool) -> Result<Contents, Error> {
     let cannot = |source| io_error("cannot read the keyring file", source);
     // What is read and what is synced must lie in one directory, wherever a link leads later.
     let target = fs::canonicalize(path)
         .map_err(|source| path_error("cannot read the keyring file", path, source))?;
-    let path = target.as_path();
+    let (link, path) = (path, target.as_path());
     // Looked at before it is opened: opening a pipe would wait for a writer.
     if !fs::metadata(path).map_err(cannot)?.is_file() {
         return Err(Error::new(
@@ -153,6 +154,11 @@ pub(super) fn read(path: &Path, wide: bool) -> Result<Contents, Error> {
     let metadata = handle.metadata().map_err(cannot)?;
     if !wide {
         refuse_wide(path, &metadata)?;
+        refuse_wide_directory(parent_of(path))?;
+        // Who can replace the link decides what is read.
+        if parent_of(link) != parent_of(path) {
+            refuse_wide_directory(parent_of(link))?;
+        }
     }
     let len = usize::try_from(metadata.len())
         .ok()
@@ -200,6 +206,32 @@ fn refuse_wide(path: &Path, metadata: &Metadata) -> Result<(), Error> {
     .with_remedy(format!("chmod 600 {}", path.display())))
 }
 
+/// Refuses a directory in which others could put a file of theirs in the place of the keyring.
+#[cfg(unix)]
+fn refuse_wide_directory(directory: &Path) -> Result<(), Error> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let metadata = fs::metadata(directory)
+        .map_err(|source| io_error("cannot look at the directory of the keyring", source))?;
+    let mode = metadata.permissions().mode() & 0o7777;
+    // Where the sticky bit is set, as in /tmp, nobody can replace the files of another user.
+    if mode & 0o022 == 0 || mode & 0o1000 != 0 {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorKind::PermissionDenied,
+        format!(
+            "the directory of the keyring has mode {mode:04o}: \
+             others than its owner can replace the keyring file"
+        ),
+    )
+    .with_remedy(format!("chmod go-w {}", directory.display())))
+}
+
+#[cfg(not(unix))]
+const fn refuse_wide_directory(_: &Path) -> Result<(), Error> {
+    Ok(())
+}
+
 #[cfg(not(unix))]
 const fn refuse_wide(_: &Path, _: &Metadata) -> Result<(), Error> {
     Ok(())
@@ -236,14 +268,18 @@ impl Writer {
         Ok(writer)
     }
 
-    /// Waits for the right to create `path`, where nothing may lie yet.
-    pub(super) fn for_new(path: &Path, disk: Arc<dyn Disk>) -> Result<Self, Error> {
+    /// Waits for the right to create `path`, where nothing may lie yet. `wide` lets others than
+    /// the owner write to the directory.
+    pub(super) fn for_new(path: &Path, wide: bool, disk: Arc<dyn Disk>) -> Result<Self, Error> {
         let name = path
             .file_name()
             .ok_or_else(|| Error::new(ErrorKind::InvalidInput, "the keyring path names no file"))?;
         let directory = fs::canonicalize(parent_of(path)).map_err(|source| {
             path_error("cannot find the directory of the keyring", path, source)
         })?;
+        if !wide {
+            refuse_wide_directory(&directory)?;
+        }
         let target = directory.join(name);
         // Before the lock file is made, so that a mistaken `create` leaves nothing behind.
         refuse_existing(&target)?;

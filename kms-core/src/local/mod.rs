@@ -41,8 +41,10 @@
 //! | puts an older copy back | is found out by a running provider, not by a new one | the same |
 //! | reads this process's memory | has the keys | has the keys |
 //!
-//! Only the owner may have rights to the file; a mode wider than 0600 is refused. The directory
-//! must be writable by nobody else.
+//! Only the owner may have rights to the file; a mode wider than 0600 is refused. So is a directory
+//! that group or others can write to, since they could put another file in its place; where the
+//! sticky bit keeps them from that, as in `/tmp`, it is taken.
+//! [`LocalOptions::wide_permissions`] lifts both. Directories further up are not looked at.
 //!
 //! # Limits
 //!

@@ -22,8 +22,9 @@ pub struct LocalOptions {
     pub passphrase_cost: PassphraseCost,
     /// The shortest grace period that a destruction may be scheduled with. Default: 7 days.
     pub min_grace: Duration,
-    /// Whether the file may give rights to others than its owner. Default: no; then a mode wider
-    /// than 0600 is refused (on Unix, the only place where it is looked at).
+    /// Whether the file may give rights to others than its owner, and its directory the right to
+    /// write. Default: no; then a file wider than 0600 is refused, and a directory that group or
+    /// others can write to and that is not sticky (on Unix, the only place where it is looked at).
     pub wide_permissions: bool,
     pub(super) disk: Arc<dyn Disk>,
 }
@@ -74,8 +75,8 @@ impl LocalOptions {
         self
     }
 
-    /// Sets whether the file may give rights to others than its owner, as the files of a mounted
-    /// Kubernetes Secret do.
+    /// Sets whether file and directory may give rights to others than their owner, as those of a
+    /// mounted Kubernetes Secret do.
     #[must_use]
     pub const fn with_wide_permissions(mut self, yes: bool) -> Self {
         self.wide_permissions = yes;

@@ -56,7 +56,9 @@ impl LocalProvider {
     /// # Errors
     ///
     /// [`ErrorKind::InvalidInput`] if there is anything at the path already (it is left as it is),
-    /// or the passphrase is empty or too long; [`ErrorKind::Io`] if the file cannot be written.
+    /// or the passphrase is empty or too long; [`ErrorKind::PermissionDenied`] if others than its
+    /// owner can write to the directory, unless it is sticky as `/tmp` is; [`ErrorKind::Io`] if
+    /// the file cannot be written.
     pub fn create(path: impl Into<PathBuf>, options: LocalOptions) -> Result<Self, Error> {
         let path = path.into();
         let name = name_of(&path);
@@ -73,7 +75,7 @@ impl LocalProvider {
         let first = protection.seal(SecretBytes::random(random, KEY_LEN)?, id, 1, random)?;
         let now_ms = millis_of(options.clock.wall_time());
         let keyring = Keyring::new(id, first, false, now_ms);
-        let writer = Writer::for_new(&path, Arc::clone(&options.disk))?;
+        let writer = Writer::for_new(&path, options.wide_permissions, Arc::clone(&options.disk))?;
         writer.create(&document::render(&keyring, &protection)?)?;
         // Read back what the disk has, under the same lock.
         Self::load(path, options, |_| Ok(protection))
@@ -88,7 +90,7 @@ impl LocalProvider {
     /// [`ErrorKind::Corrupt`] if the file is torn or tampered with; [`ErrorKind::Unauthenticated`]
     /// if the passphrase is wrong or missing; [`ErrorKind::InvalidInput`] if one is given and the
     /// keyring has none; [`ErrorKind::PermissionDenied`] if others than its owner have rights to
-    /// the file; [`ErrorKind::Unsupported`] if a newer version of this software wrote it;
+    /// the file, or can write to its directory and that is not sticky; [`ErrorKind::Unsupported`] if a newer version of this software wrote it;
     /// [`ErrorKind::Io`] if it is not there or cannot be read.
     pub fn open(path: impl Into<PathBuf>, mut options: LocalOptions) -> Result<Self, Error> {
         let path = path.into();

@@ -307,6 +307,46 @@ mod unix {
     }
 
     #[test]
+    fn a_directory_that_others_can_write_to_is_refused_with_a_remedy() {
+        let place = Place::new();
+        let directory = place.directory.path();
+        let set = |mode| fs::set_permissions(directory, fs::Permissions::from_mode(mode)).unwrap();
+        let remedy = format!("chmod go-w {}", directory.canonicalize().unwrap().display());
+        for wide in [0o770, 0o707, 0o777, 0o2775] {
+            set(wide);
+            let refused = LocalProvider::create(place.path(), place.options()).unwrap_err();
+            assert_eq!(refused.kind(), ErrorKind::PermissionDenied, "{wide:o}");
+            assert_eq!(refused.remedy(), remedy);
+            assert_eq!(fs::read_dir(directory).unwrap().count(), 0, "nothing left");
+        }
+        set(0o1777);
+        let provider = place.create();
+        for wide in [0o770, 0o707, 0o777, 0o2775] {
+            set(wide);
+            for error in [place.open().unwrap_err(), provider.reload().unwrap_err()] {
+                assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{wide:o}");
+                assert_eq!(error.remedy(), remedy);
+            }
+            let options = place.options().with_wide_permissions(true);
+            assert!(LocalProvider::open(place.path(), options).is_ok());
+        }
+        for narrow in [0o700, 0o755, 0o1777, 0o3777] {
+            set(narrow);
+            assert!(place.open().is_ok(), "{narrow:o}");
+        }
+        // The directory of a link counts as well.
+        let links = tempfile::tempdir().unwrap();
+        let link = links.path().join("link");
+        symlink(place.path(), &link).unwrap();
+        assert!(LocalProvider::open(&link, place.options()).is_ok());
+        fs::set_permissions(links.path(), fs::Permissions::from_mode(0o777)).unwrap();
+        assert_eq!(
+            kind(LocalProvider::open(&link, place.options())),
+            ErrorKind::PermissionDenied
+        );
+    }
+
+    #[test]
     fn a_link_is_followed_and_stays() {
         let place = Place::new();
         let provider = place.create();
