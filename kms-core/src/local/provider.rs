@@ -199,8 +199,13 @@ impl LocalProvider {
         })
     }
 
-    /// Switches a version off: it does not unwrap until it is enabled again. A good first step
-    /// before it is destroyed, since it shows who still needs it.
+    /// Switches a version off: it does not unwrap until it is enabled again.
+    ///
+    /// A good first step before it is destroyed, since what still needs it fails while there is a
+    /// way back. But **silence proves nothing** at first: programs that keep unwrapped DEKs go on
+    /// opening data without asking. A KMS plugin's cache may do so for ten minutes, kube-apiserver
+    /// for a day or longer. Only when each of them has restarted and read what it stores does
+    /// silence mean that nothing needs the version; a census of the stored data says it better.
     ///
     /// # Errors
     ///
