@@ -600,7 +600,7 @@ mod tests {
                 c.keys[1].material = Some(SecretText(Zeroizing::new("AAAA".into())));
             }),
             ("version 2", |c| {
-                c.keys[1].fingerprint.make_ascii_uppercase()
+                c.keys[1].fingerprint = "0123456789ABCDEF".into();
             }),
             ("version 4", |c| c.keys[3].fingerprint.clear()),
             ("version 5: its fingerprint is not", |c| {

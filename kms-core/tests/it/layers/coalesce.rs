@@ -186,12 +186,8 @@ fn a_shared_call_that_hangs_ends_with_the_budget_of_the_retries() {
     let wrapped = wrapped_by(&faults);
     faults.script(CALL, [Outcome::Hang]);
     let shared: Arc<dyn Clock> = Arc::new(clock.clone());
-    let retry = Retry::new(
-        faults.clone(),
-        shared.clone(),
-        Arc::new(SeededRandom::new(1)),
-    )
-    .with_policy(RetryPolicy::default().with_budget(SECOND * 5));
+    let retry = Retry::new(faults, shared.clone(), Arc::new(SeededRandom::new(1)))
+        .with_policy(RetryPolicy::default().with_budget(SECOND * 5));
     let provider = Timeout::new(Coalesce::new(retry), shared, SECOND * 3);
     let callers = (0..20).map(|second| {
         let (provider, clock, wrapped) = (&provider, &clock, &wrapped);
