@@ -198,10 +198,12 @@ impl Inner {
     }
 
     pub(super) fn purge(&self, out: impl Fn(u64, &Entry) -> bool) {
-        // First, so that what is entered from here on was asked for after the purge.
+        // Before, so that nothing that was asked for earlier is entered; and after, so that nobody
+        // joins a flight that saw what is on its way out.
         self.epoch.fetch_add(1, Ordering::AcqRel);
         self.entries
             .retain(|partition, entry| !out(partition, entry));
+        self.epoch.fetch_add(1, Ordering::AcqRel);
         // What was refused may be allowed now; to ask once more costs little.
         self.refusals.clear();
     }
