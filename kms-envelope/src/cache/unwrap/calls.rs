@@ -101,8 +101,7 @@ impl Inner {
             // Another flight may have landed since we looked.
             let known = self.known(place, &question, oldest);
             began = known.is_none();
-            let mut shared = call.clone();
-            shared.deadline = None;
+            let shared = call.clone();
             let inner = Arc::clone(self);
             async move {
                 match known {

@@ -137,3 +137,31 @@ impl Entry {
         self.outage_until = until;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_of_the_same_hash_is_told_apart() {
+        let (partition, context) = (Partition::default(), EncryptionContext::new());
+        let wrapped = |byte| WrappedKey::new("k".parse().unwrap(), vec![byte]).unwrap();
+        let (ours, theirs) = (wrapped(1), wrapped(2));
+        let asked = |wrapped| Asked {
+            partition: &partition,
+            wrapped,
+            context: &context,
+        };
+        let dek = Arc::new(SecretBytes::copy_from_slice(b"dek"));
+        let question = Arc::new(asked(&ours).to_question(0));
+        let mut entry = Entry::new(question, dek, Tick::ORIGIN);
+        let options = UnwrapCacheOptions::default();
+        for (wrapped, found) in [(&ours, true), (&theirs, false)] {
+            let asked = asked(wrapped);
+            let now = Tick::ORIGIN;
+            assert_eq!(entry.serve(&asked, &options, now).is_some(), found);
+            assert_eq!(entry.valid(&asked, &options, now), found);
+            assert_eq!(entry.stale(&asked, &options, now), found);
+        }
+    }
+}
