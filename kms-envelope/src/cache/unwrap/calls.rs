@@ -154,7 +154,7 @@ impl Inner {
         match by(&*self.clock, Some(deadline), "unwrap", unwrapping).await {
             Ok(dek) => {
                 let dek = Arc::new(dek);
-                self.keep(place, question, &dek, asked_at);
+                self.keep(place, &question, &dek, asked_at);
                 Ok(dek)
             }
             Err(error) => {
@@ -165,10 +165,10 @@ impl Inner {
         }
     }
 
-    fn keep(&self, place: Place, question: Arc<Question>, dek: &Arc<SecretBytes>, asked_at: Tick) {
+    fn keep(&self, place: Place, question: &Question, dek: &Arc<SecretBytes>, asked_at: Tick) {
         let now = self.clock.now();
         let epoch = question.epoch;
-        let entry = Entry::new(question, Arc::clone(dek), asked_at);
+        let entry = Entry::new(&question.asked(), Arc::clone(dek), asked_at);
         self.entries.insert(place, entry, now, || {
             !self.options.keep_for.is_zero() && self.epoch.load(Ordering::Acquire) == epoch
         });
