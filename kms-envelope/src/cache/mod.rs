@@ -55,7 +55,13 @@
 //! Wrapped keys come from storage that may be hostile. Only what the KMS has unwrapped is entered,
 //! so made-up ones evict nothing; their errors are remembered in a store of its own, by fingerprint,
 //! bounded, and for a short time. Entries are found by a hash under a key of the process
-//! and then compared in full. What a partition may hold is bounded, and so are the partitions.
+//! and then compared in full. What a partition may hold is bounded, and so are the partitions, and
+//! what is in flight is no more than the callers who wait.
+//!
+//! What a provider does not check, such as an annotation that it does not read, can be varied, and
+//! each variant is an entry. So whoever writes one tenant's values can evict that tenant's
+//! entries, and nobody else's. Distinct made-up keys cost a provider call each; a limit on those is
+//! a matter for the provider's own layers.
 //!
 //! # Memory
 //!

@@ -150,3 +150,26 @@ impl<T> Held<T> {
         self.rotations != rotations || self.live.nears_its_end(left, limits, now)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_of_the_same_hash_is_told_apart() {
+        let (partition, limits) = (Partition::default(), DekLimits::default());
+        let contexts = ["a", "b"].map(|name| EncryptionContext::new().with(name, "").unwrap());
+        let [ours, theirs] = contexts.each_ref().map(|context| Wanted {
+            partition: &partition,
+            context,
+            bytes: 1,
+        });
+        let now = Tick::ORIGIN;
+        let live = Live::new(Arc::new(ours.to_purpose(0)), (), &limits, now);
+        assert!(live.is(&ours) && !live.is(&theirs));
+        assert!(live.is_for(&ours.to_purpose(7)) && !live.is_for(&theirs.to_purpose(0)));
+        let mut held = Held::new(Arc::new(live), 0);
+        assert!(held.serve(&theirs, &limits, 0, now).is_none());
+        assert!(held.serve(&ours, &limits, 0, now).is_some());
+    }
+}

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use kms_core::layer::{Flight, Flights};
-use kms_core::{Clock, EncryptionContext, Error, ErrorKind, KeyId};
+use kms_core::{Clock, EncryptionContext, Error, ErrorKind, KeyId, Tick};
 
 use self::live::{Found, Held, Live, Purpose, Wanted};
 use super::flying::{Background, Spawner, by};
@@ -120,7 +120,8 @@ impl<T: Send + Sync + 'static> EncryptCache<T> {
     }
 
     /// The DEK for one message of this many bytes of plaintext, which is counted already. Use it
-    /// for that message and ask again for the next.
+    /// for that message and ask again for the next. A message whose length is not known
+    /// yet is counted as the longest it may become.
     ///
     /// # Errors
     ///
@@ -296,7 +297,7 @@ impl<T: Send + Sync + 'static> Inner<T> {
         place: Place,
         wanted: &Wanted<'_>,
         epoch: u64,
-        good: impl FnOnce(&Held<T>, kms_core::Tick) -> bool,
+        good: impl FnOnce(&Held<T>, Tick) -> bool,
     ) -> Flight<Arc<Live<T>>> {
         let mut began = false;
         let flight = self.flights.join(wanted.to_purpose(epoch), |purpose| {
@@ -348,10 +349,12 @@ impl<T: Send + Sync + 'static> Inner<T> {
     }
 
     fn purge(&self, out: impl Fn(u64, &T) -> bool) {
-        // First, so that what is entered from here on was made after the purge.
+        // Before, so that nothing whose making began earlier is entered; and after, so that nobody
+        // joins a flight that saw what is on its way out.
         self.epoch.fetch_add(1, Ordering::AcqRel);
         self.live
             .retain(|partition, held| !out(partition, &held.live().key()));
+        self.epoch.fetch_add(1, Ordering::AcqRel);
     }
 }
 

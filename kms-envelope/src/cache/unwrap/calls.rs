@@ -101,8 +101,7 @@ impl Inner {
             // Another flight may have landed since we looked.
             let known = self.known(place, &question, oldest);
             began = known.is_none();
-            let mut shared = call.clone();
-            shared.deadline = None;
+            let shared = call.clone();
             let inner = Arc::clone(self);
             async move {
                 match known {
@@ -155,7 +154,7 @@ impl Inner {
         match by(&*self.clock, Some(deadline), "unwrap", unwrapping).await {
             Ok(dek) => {
                 let dek = Arc::new(dek);
-                self.keep(place, question, &dek, asked_at);
+                self.keep(place, &question, &dek, asked_at);
                 Ok(dek)
             }
             Err(error) => {
@@ -166,10 +165,10 @@ impl Inner {
         }
     }
 
-    fn keep(&self, place: Place, question: Arc<Question>, dek: &Arc<SecretBytes>, asked_at: Tick) {
+    fn keep(&self, place: Place, question: &Question, dek: &Arc<SecretBytes>, asked_at: Tick) {
         let now = self.clock.now();
         let epoch = question.epoch;
-        let entry = Entry::new(question, Arc::clone(dek), asked_at);
+        let entry = Entry::new(&question.asked(), Arc::clone(dek), asked_at);
         self.entries.insert(place, entry, now, || {
             !self.options.keep_for.is_zero() && self.epoch.load(Ordering::Acquire) == epoch
         });
@@ -198,10 +197,12 @@ impl Inner {
     }
 
     pub(super) fn purge(&self, out: impl Fn(u64, &Entry) -> bool) {
-        // First, so that what is entered from here on was asked for after the purge.
+        // Before, so that nothing that was asked for earlier is entered; and after, so that nobody
+        // joins a flight that saw what is on its way out.
         self.epoch.fetch_add(1, Ordering::AcqRel);
         self.entries
             .retain(|partition, entry| !out(partition, entry));
+        self.epoch.fetch_add(1, Ordering::AcqRel);
         // What was refused may be allowed now; to ask once more costs little.
         self.refusals.clear();
     }

@@ -1,5 +1,6 @@
 //! One unwrapped DEK, and what it is the answer to.
 
+use core::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use kms_core::{EncryptionContext, KeyId, SecretBytes, Tick, WrappedKey};
@@ -8,7 +9,7 @@ use crate::cache::options::{Phase, UnwrapCacheOptions};
 use crate::cache::partition::Partition;
 
 /// All that the answer depends on, and whose it is.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Asked<'a> {
     pub(super) partition: &'a Partition,
     pub(super) wrapped: &'a WrappedKey,
@@ -16,6 +17,38 @@ pub(super) struct Asked<'a> {
 }
 
 impl Asked<'_> {
+    /// Shows all of it, piece by piece, until `see` has seen enough. Each piece stands behind its
+    /// length and each list before an end, so no two that differ show the same bytes.
+    fn walk(&self, mut see: impl FnMut(&[u8]) -> bool) -> bool {
+        let mut field = |bytes: Option<&[u8]>| {
+            let length = bytes.map_or(u64::MAX, |bytes| bytes.len() as u64);
+            see(&length.to_le_bytes()) && bytes.is_none_or(&mut see)
+        };
+        field(Some(self.partition.as_str().as_bytes()))
+            && field(self.wrapped.key_id().map(|id| id.as_str().as_bytes()))
+            && field(Some(self.wrapped.ciphertext()))
+            && self
+                .wrapped
+                .annotations()
+                .iter()
+                .all(|(name, value)| field(Some(name.as_bytes())) && field(Some(value)))
+            && field(None)
+            && self
+                .context
+                .iter()
+                .all(|(name, value)| field(Some(name.as_bytes())) && field(Some(value.as_bytes())))
+            && field(None)
+    }
+
+    fn to_bytes(self) -> Box<[u8]> {
+        let mut bytes = Vec::new();
+        self.walk(|piece| {
+            bytes.extend_from_slice(piece);
+            true
+        });
+        bytes.into()
+    }
+
     pub(super) fn to_question(self, epoch: u64) -> Question {
         Question {
             partition: self.partition.clone(),
@@ -23,6 +56,15 @@ impl Asked<'_> {
             context: self.context.clone(),
             epoch,
         }
+    }
+}
+
+impl Hash for Asked<'_> {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        self.walk(|piece| {
+            hasher.write(piece);
+            true
+        });
     }
 }
 
@@ -47,7 +89,10 @@ impl Question {
 }
 
 pub(super) struct Entry {
-    question: Arc<Question>,
+    /// What was asked, in one piece: a hit reads all of it, and scattered memory would cost more
+    /// than everything else a hit does.
+    asked: Box<[u8]>,
+    key_id: Option<KeyId>,
     dek: Arc<SecretBytes>,
     /// When the provider was asked.
     asked_at: Tick,
@@ -66,13 +111,10 @@ pub(super) enum Found {
 }
 
 impl Entry {
-    pub(super) const fn new(
-        question: Arc<Question>,
-        dek: Arc<SecretBytes>,
-        asked_at: Tick,
-    ) -> Self {
+    pub(super) fn new(asked: &Asked<'_>, dek: Arc<SecretBytes>, asked_at: Tick) -> Self {
         Self {
-            question,
+            asked: asked.to_bytes(),
+            key_id: asked.wrapped.key_id().cloned(),
             dek,
             asked_at,
             refresh_from: Tick::ORIGIN,
@@ -82,15 +124,23 @@ impl Entry {
 
     /// The full comparison behind the hash.
     pub(super) fn is(&self, asked: &Asked<'_>) -> bool {
-        self.question.asked() == *asked
+        let mut rest = &*self.asked;
+        let same = asked.walk(|piece| match rest.strip_prefix(piece) {
+            Some(tail) => {
+                rest = tail;
+                true
+            }
+            None => false,
+        });
+        same && rest.is_empty()
     }
 
     pub(super) fn dek(&self) -> Arc<SecretBytes> {
         Arc::clone(&self.dek)
     }
 
-    pub(super) fn key_id(&self) -> Option<&KeyId> {
-        self.question.wrapped.key_id()
+    pub(super) const fn key_id(&self) -> Option<&KeyId> {
+        self.key_id.as_ref()
     }
 
     pub(super) fn phase(&self, options: &UnwrapCacheOptions, now: Tick) -> Phase {
@@ -135,5 +185,81 @@ impl Entry {
 
     pub(super) const fn note_outage(&mut self, until: Tick) {
         self.outage_until = until;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_of_the_same_hash_is_told_apart() {
+        let (partition, context) = (Partition::default(), EncryptionContext::new());
+        let wrapped = |byte| WrappedKey::new("k".parse().unwrap(), vec![byte]).unwrap();
+        let (ours, theirs) = (wrapped(1), wrapped(2));
+        let asked = |wrapped| Asked {
+            partition: &partition,
+            wrapped,
+            context: &context,
+        };
+        let dek = Arc::new(SecretBytes::copy_from_slice(b"dek"));
+        let mut entry = Entry::new(&asked(&ours), dek, Tick::ORIGIN);
+        let options = UnwrapCacheOptions::default();
+        for (wrapped, found) in [(&ours, true), (&theirs, false)] {
+            let asked = asked(wrapped);
+            let now = Tick::ORIGIN;
+            assert_eq!(entry.serve(&asked, &options, now).is_some(), found);
+            assert_eq!(entry.valid(&asked, &options, now), found);
+            assert_eq!(entry.stale(&asked, &options, now), found);
+        }
+    }
+
+    #[test]
+    fn no_two_questions_show_the_same_bytes() {
+        let wrapped = |id: Option<&str>, bytes: &[u8]| match id {
+            Some(id) => WrappedKey::new(id.parse().unwrap(), bytes.to_vec()).unwrap(),
+            None => WrappedKey::without_key_id(bytes.to_vec()).unwrap(),
+        };
+        let note = |key: WrappedKey, name: &str, value: &[u8]| {
+            key.with_annotation(name, value.to_vec()).unwrap()
+        };
+        let keys = [
+            wrapped(Some("ab"), b"c"),
+            wrapped(Some("a"), b"bc"),
+            wrapped(None, b"abc"),
+            note(wrapped(Some("ab"), b"c"), "d", b"e"),
+            note(wrapped(Some("ab"), b"c"), "de", b""),
+            note(note(wrapped(Some("ab"), b"c"), "d", b""), "e", b""),
+        ];
+        let contexts = [&[][..], &["d=e"], &["de="], &["d=", "e="]].map(|pairs| {
+            pairs
+                .iter()
+                .fold(EncryptionContext::new(), |context, pair| {
+                    let (name, value) = pair.split_once('=').unwrap();
+                    context.with(name, value).unwrap()
+                })
+        });
+        let partitions = ["", "a"].map(|name| Partition::new(name).unwrap());
+        let mut all = Vec::new();
+        for partition in &partitions {
+            for wrapped in &keys {
+                for context in &contexts {
+                    all.push(Asked {
+                        partition,
+                        wrapped,
+                        context,
+                    });
+                }
+            }
+        }
+        for (at, one) in all.iter().enumerate() {
+            let dek = Arc::new(SecretBytes::copy_from_slice(b"dek"));
+            let entry = Entry::new(one, dek, Tick::ORIGIN);
+            for (other_at, other) in all.iter().enumerate() {
+                assert_eq!(entry.is(other), at == other_at, "{one:?} {other:?}");
+                let prefix = one.to_bytes().starts_with(&other.to_bytes());
+                assert_eq!(prefix, at == other_at);
+            }
+        }
     }
 }

@@ -69,3 +69,36 @@ impl Refusals {
         self.shelf.len()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use core::time::Duration;
+
+    use kms_core::{EncryptionContext, WrappedKey};
+
+    use super::*;
+    use crate::cache::partition::Partition;
+
+    #[test]
+    fn another_question_at_the_same_place_is_not_refused() {
+        let (partition, context) = (Partition::default(), EncryptionContext::new());
+        let wrapped = |byte| WrappedKey::new("k".parse().unwrap(), vec![byte]).unwrap();
+        let (refused, other) = (wrapped(1), wrapped(2));
+        let asked = |wrapped| Asked {
+            partition: &partition,
+            wrapped,
+            context: &context,
+        };
+        let place = Place {
+            partition: 1,
+            entry: 2,
+        };
+        let refusals = Refusals::new(4, 1);
+        let (now, until) = (Tick::ORIGIN, Tick::ORIGIN + Duration::from_secs(1));
+        let error = Error::crypto();
+        refusals.remember(place, &asked(&refused), &error, now, until, || true);
+        assert!(refusals.find(place, &asked(&refused), now).is_some());
+        assert!(refusals.find(place, &asked(&other), now).is_none());
+        assert!(refusals.find(place, &asked(&refused), until).is_none());
+    }
+}

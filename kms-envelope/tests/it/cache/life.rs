@@ -170,6 +170,22 @@ fn an_outage_is_bridged_for_as_long_as_is_allowed() {
 }
 
 #[test]
+fn a_refresh_that_fails_slowly_is_not_tried_again_at_once() {
+    let bed = Bed::new(options());
+    bed.open(1).unwrap();
+    bed.clock.advance(seconds(80));
+    bed.vault.set_latency(seconds(5));
+    bed.vault.set_fault(Some(ErrorKind::Unavailable));
+    bed.open(1).unwrap();
+    let failed = bed.now();
+    bed.open(1).unwrap();
+    assert_eq!((bed.now(), bed.vault.calls()), (failed, 2));
+    bed.clock.advance(seconds(2));
+    bed.open(1).unwrap();
+    assert_eq!(bed.vault.calls(), 3);
+}
+
+#[test]
 fn after_its_time_nothing_is_served_before_the_vault_has_failed() {
     let bed = Bed::new(options());
     bed.open(1).unwrap();

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 
-use kms_core::{EncryptionContext, UnwrapOptions};
+use kms_core::{EncryptionContext, ErrorKind, UnwrapOptions};
 use kms_envelope::cache::{DekLimits, EncryptCache, Partition, UnwrapCacheOptions};
 use kms_testkit::ManualClock;
 
@@ -67,6 +67,19 @@ fn each_cold_dek_costs_one_call_whatever_the_interleaving() {
         on_threads(|_| {
             let (wrapped, options) = (wrapped(0, dek), UnwrapOptions::default());
             block_on(bed.cache.unwrap(&partition(1), &wrapped, &options)).unwrap();
+        });
+        assert_eq!(bed.vault.calls(), 1);
+    }
+}
+
+#[test]
+fn so_does_each_that_is_refused() {
+    for dek in 0..500 {
+        let bed = Bed::new(UnwrapCacheOptions::default());
+        bed.vault.set_fault(Some(ErrorKind::Crypto));
+        on_threads(|_| {
+            let (wrapped, options) = (wrapped(0, dek), UnwrapOptions::default());
+            block_on(bed.cache.unwrap(&partition(1), &wrapped, &options)).unwrap_err();
         });
         assert_eq!(bed.vault.calls(), 1);
     }
