@@ -199,3 +199,34 @@ impl DekMaterial {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use kms_core::{EncryptionContext, SecretBytes, WrappedKey};
+
+    use super::*;
+    use crate::ErrorKind;
+    use crate::crypto::RingBackend;
+
+    #[test]
+    #[cfg(target_pointer_width = "64")]
+    fn a_whole_message_has_a_longest_plaintext() {
+        let context = ContextDigest::new(&RingBackend, &EncryptionContext::new());
+        let secret = SecretBytes::copy_from_slice(&[1; 32]);
+        let dek = Dek::new(Arc::new(RingBackend), secret).unwrap();
+        let wrapped = WrappedKey::new("k".parse().unwrap(), vec![1]).unwrap();
+        let recipient = Recipient::new("p", wrapped).unwrap();
+        let material = DekMaterial::new(dek, context, &[recipient]).unwrap();
+        let most = usize::try_from(MAX_PLAINTEXT_LEN).unwrap();
+        assert_eq!(
+            material.message_len(most).unwrap(),
+            most + material.overhead()
+        );
+        for len in [most + 1, usize::MAX - 1, usize::MAX] {
+            let error = material.message_len(len).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Unsupported);
+        }
+    }
+}

@@ -70,3 +70,54 @@ trait Pump {
     /// Says that nothing more will be pushed.
     fn finish(&mut self) -> Result<(), Error>;
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::ErrorKind;
+    use crate::crypto::{Aead, RingBackend};
+    use crate::sealed::ChunkSize;
+    use crate::sealed::limits::MAX_STREAM_LEN;
+
+    fn cipher() -> ChunkCipher {
+        let key = [7; 32].into();
+        let size = ChunkSize::MIN;
+        ChunkCipher::new(
+            Arc::new(RingBackend),
+            Aead::Aes256Gcm,
+            size,
+            key,
+            &[1; 104],
+            &[2; 32],
+        )
+    }
+
+    #[test]
+    fn a_chunk_beyond_the_longest_stream_is_refused_though_it_verifies() {
+        let opener = ChunkOpener::new(cipher());
+        let chunks = MAX_STREAM_LEN / 4096;
+        for (index, opens) in [(chunks - 1, true), (chunks, false), (u64::MAX, false)] {
+            let mut chunk = vec![0x5a; 4096];
+            let tag = cipher().seal(index, false, &mut chunk).unwrap();
+            chunk.extend(tag);
+            assert!(cipher().open(index, false, &mut chunk.clone()).is_ok());
+            assert_eq!(opener.open_chunk(index, false, &mut chunk).is_ok(), opens);
+        }
+    }
+
+    #[test]
+    fn a_stream_over_the_limit_cannot_be_finished() {
+        let mut sealer = ChunkSealer::new(cipher(), Vec::new());
+        sealer.push(b"a").unwrap();
+        sealer.pretend_pushed(MAX_STREAM_LEN - 1);
+        sealer.push(b"b").unwrap();
+        for _ in 0..2 {
+            let error = sealer.push(b"c").unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Unsupported);
+        }
+        assert!(sealer.finish().is_err());
+        assert!(sealer.output().is_empty());
+    }
+}

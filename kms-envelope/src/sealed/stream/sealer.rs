@@ -122,6 +122,11 @@ impl ChunkSealer {
         Ok(())
     }
 
+    #[cfg(test)]
+    pub(super) const fn pretend_pushed(&mut self, bytes: u64) {
+        self.pushed = bytes;
+    }
+
     /// Encrypts the input in place and adds the tag.
     fn seal_input(&mut self, last: bool) -> Result<(), Error> {
         match self.cipher.seal(self.next, last, &mut self.buffers.input) {

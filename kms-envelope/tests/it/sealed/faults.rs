@@ -1,5 +1,7 @@
 //! Every class of fault, in both forms, both suites and every backend.
 
+use kms_envelope::sealed::preamble_len;
+
 use super::*;
 
 struct Case {
@@ -68,6 +70,12 @@ fn any_bit_changed() {
             }
         }
     }
+}
+
+#[test]
+fn what_is_no_message_is_refused_before_more_of_it_is_read() {
+    assert!(preamble_len(&[0; 104]).is_err());
+    assert!(preamble_len(&[0; 103]).is_ok());
 }
 
 #[test]

@@ -167,6 +167,43 @@ fn after_a_fault_an_opener_stays_shut() {
 }
 
 #[test]
+fn a_finished_opener_takes_nothing_more() {
+    let (material, message, start) = whole_stream(Suite::default(), 10);
+    let mut opener = material
+        .dek()
+        .open_stream(&message, &context(), AAD)
+        .unwrap();
+    opener.push(&message[start..]).unwrap();
+    opener.finish().unwrap();
+    opener.finish().unwrap();
+    assert!(opener.push(b"x").is_err());
+    assert_eq!(opener.output(), plaintext(10));
+}
+
+/// A chunk that did not verify leaves nothing behind that could be taken for another.
+#[test]
+fn a_seekable_reader_survives_a_chunk_that_does_not_verify() {
+    let (material, mut message, start) = whole_stream(Suite::default(), 3 * CHUNK);
+    message[start + FULL + 5] ^= 1;
+    let opener = material
+        .dek()
+        .open_stream(&message, &context(), AAD)
+        .unwrap();
+    let mut source = Cursor::new(message);
+    source.set_position(start as u64);
+    let mut reader = SeekReader::new(source, opener).unwrap();
+    let mut first = vec![0; CHUNK];
+    for _ in 0..2 {
+        reader.rewind().unwrap();
+        reader.read_exact(&mut first).unwrap();
+        assert_eq!(first, plaintext(CHUNK));
+        for _ in 0..2 {
+            assert!(reader.read(&mut [0; 8]).is_err());
+        }
+    }
+}
+
+#[test]
 fn a_stream_that_was_not_finished_does_not_open() {
     let material = material(&backends()[0]);
     for len in LENGTHS {
