@@ -17,11 +17,14 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let directory = tempfile::tempdir()?;
     let path = directory.path().join("backup.sealed");
     let clock: Arc<dyn Clock> = Arc::new(TokioClock::new());
-    let envelope =
-        Envelope::builder(clock).recipient("main", Arc::new(StaticProvider::generate()?)).build()?;
+    let envelope = Envelope::builder(clock)
+        .recipient("main", Arc::new(StaticProvider::generate()?))
+        .build()?;
     let purpose = Purpose::new(EncryptionContext::new().with("kind", "backup")?);
 
-    let sealer = envelope.seal_stream(&purpose, b"backup 7", ChunkSize::default(), LEN).await?;
+    let sealer = envelope
+        .seal_stream(&purpose, b"backup 7", ChunkSize::default(), LEN)
+        .await?;
     let mut writer = SealWriter::new(File::create(&path)?, sealer);
     copy(&mut std::io::repeat(0x5a).take(LEN), &mut writer)?;
     // Without this the stream has no last chunk, and does not open as complete.
@@ -30,7 +33,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let mut source = BufReader::new(File::open(&path)?);
     let preamble = read_preamble(&mut source)?;
-    let opener = envelope.open_stream(&purpose, b"backup 7", &preamble).await?;
+    let opener = envelope
+        .open_stream(&purpose, b"backup 7", &preamble)
+        .await?;
     let read = copy(&mut OpenReader::new(source, opener), &mut std::io::sink())?;
     assert_eq!(read, LEN);
     println!("and {read} again");

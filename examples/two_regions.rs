@@ -12,7 +12,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let clock: Arc<dyn Clock> = Arc::new(TokioClock::new());
     // Stands for a vault that can be made to fail.
     let vault = || -> Result<_, kms_core::Error> {
-        Ok(Arc::new(FaultProvider::new(StaticProvider::generate()?, Arc::clone(&clock))))
+        Ok(Arc::new(FaultProvider::new(
+            StaticProvider::generate()?,
+            Arc::clone(&clock),
+        )))
     };
     let (east, west) = (vault()?, vault()?);
     let envelope = Envelope::builder(Arc::clone(&clock))
@@ -23,7 +26,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let purpose = Purpose::new(EncryptionContext::new().with("tenant", "acme")?);
     let sealed = envelope.seal(&purpose, b"invoice 7", b"an invoice").await?;
     for recipient in inspect(&sealed)?.recipients() {
-        println!("can be opened with {} under {}", recipient.provider_id(), recipient.key_id());
+        println!(
+            "can be opened with {} under {}",
+            recipient.provider_id(),
+            recipient.key_id()
+        );
     }
 
     east.script(Operation::Unwrap, [Outcome::Fail(ErrorKind::Unavailable)]);
