@@ -76,6 +76,11 @@ fn any_bit_changed() {
 fn what_is_no_message_is_refused_before_more_of_it_is_read() {
     assert!(preamble_len(&[0; 104]).is_err());
     assert!(preamble_len(&[0; 103]).is_ok());
+    let mut start = cases()[0].message[..110].to_vec();
+    for (length, expected) in [(1 << 20, Some(142 + (1 << 20))), ((1 << 20) + 1, None)] {
+        start[106..].copy_from_slice(&u32::to_be_bytes(length));
+        assert_eq!(preamble_len(&start).ok(), expected);
+    }
 }
 
 #[test]
