@@ -54,7 +54,7 @@ impl ErrorKind {
                 "add the provider and key name that the value's prefix names to the configuration"
             }
             Self::Crypto => {
-                "check the key, the etcd key it is read under and its prefix; else restore the value from a backup"
+                "check the key, what the data is bound to (etcd key, context, aad), and that it is complete; else restore it from a backup"
             }
             Self::Provider => "check the KMS provider",
             Self::Protocol => "check the KMS plugin's version and health",

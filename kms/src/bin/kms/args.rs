@@ -131,7 +131,9 @@ pub(crate) enum Key {
         after_help = "Example:\n  kms key passphrase --provider 'local:keyring.json?passphrase-file=old' --new-passphrase-file new"
     )]
     Passphrase(KeyPassphrase),
-    /// Switch a version off: what it wrapped does not open until it is enabled again.
+    /// Switch a version off: what it wrapped is not unwrapped until it is enabled again. Programs
+    /// that hold its DEKs in memory go on: a running plugin until it next looks at its keys,
+    /// kube-apiserver for a day or more. So that nothing breaks proves nothing.
     #[command(after_help = "Example:\n  kms key disable --provider local:keyring.json 1")]
     Disable(KeyVersion),
     /// Switch a version on again.
