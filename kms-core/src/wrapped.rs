@@ -82,8 +82,21 @@ impl WrappedKey {
         name: impl Into<String>,
         value: Vec<u8>,
     ) -> Result<Self, Error> {
-        self.annotations.insert(name.into(), value);
-        let total = self.annotations.iter().fold(0_usize, |sum, (name, value)| {
+        let mut annotations = core::mem::take(&mut self.annotations);
+        annotations.insert(name.into(), value);
+        self.with_annotations(annotations)
+    }
+
+    /// Sets all of the provider's notes at once.
+    ///
+    /// # Errors
+    ///
+    /// As [`WrappedKey::with_annotation`].
+    pub fn with_annotations(
+        mut self,
+        annotations: BTreeMap<String, Vec<u8>>,
+    ) -> Result<Self, Error> {
+        let total = annotations.iter().fold(0_usize, |sum, (name, value)| {
             sum.saturating_add(name.len()).saturating_add(value.len())
         });
         if total > Self::MAX_ANNOTATIONS_LEN {
@@ -92,6 +105,7 @@ impl WrappedKey {
                 "annotations of a wrapped key are over 32768 bytes in all",
             ));
         }
+        self.annotations = annotations;
         Ok(self)
     }
 

@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use kms_core::{
-    CallOptions, Capabilities, Clock, Error, ErrorKind, KeyId, KeyInfo, KeyProvider, KeyState,
-    OsRandom, SecretBytes, UnwrapOptions, WrapOptions, WrappedKey,
+    CallOptions, Capabilities, Clock, Error, KeyId, KeyInfo, KeyProvider, KeyState, OsRandom,
+    SecretBytes, UnwrapOptions, WrapOptions, WrappedKey,
 };
+use kms_envelope::ErrorKind;
 use kms_envelope::kubernetes::{
-    EncryptionConfiguration, GroupResource, KmsApiVersion, Opened, ProviderConfiguration,
-    Transformer, resource_of_etcd_key_under,
+    DekSourceType, EncryptionConfiguration, GroupResource, KmsApiVersion, NamedKey, Opened,
+    ProviderConfiguration, Transformer, inspect, resource_of_etcd_key_under,
 };
 
 use crate::Failure;
@@ -32,12 +33,26 @@ pub struct DecryptRequest<'a> {
     pub resource: Option<&'a str>,
     /// The stored value.
     pub value: &'a [u8],
+    /// The source type that the API server writes KMS v2 values with. If it is given, a value of
+    /// another one counts as stale; API servers since 1.29 write
+    /// [`HkdfSha256XnonceAesGcmSeed`](DekSourceType::HkdfSha256XnonceAesGcmSeed).
+    pub source_type: Option<DekSourceType>,
+}
+
+/// A value that was opened.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Decrypted {
+    /// The value. If `status_error` is there, whether it is stale is not known.
+    pub opened: Opened,
+    /// Why the KMS did not say its current key.
+    pub status_error: Option<kms_envelope::Error>,
 }
 
 /// Opens a stored value as the API server with this configuration would.
 ///
 /// Only those plugins are asked whose prefix the value has; their Status tells whether the value
-/// is stale. If Status cannot be had but the value opens, it counts as stale.
+/// is stale.
 ///
 /// # Errors
 ///
@@ -46,7 +61,7 @@ pub struct DecryptRequest<'a> {
 pub async fn decrypt(
     request: DecryptRequest<'_>,
     clock: Arc<dyn Clock>,
-) -> Result<Opened, Failure> {
+) -> Result<Decrypted, Failure> {
     let DecryptRequest {
         config,
         keks,
@@ -54,6 +69,7 @@ pub async fn decrypt(
         etcd_prefix,
         resource,
         value,
+        source_type,
     } = request;
     check_names(config, &keks)?;
     let providers = select(config, etcd_key, etcd_prefix, resource)?;
@@ -62,15 +78,64 @@ pub async fn decrypt(
         Arc::clone(&clock),
         Arc::new(OsRandom),
     );
-    builder = builder.read_only();
+    builder = builder.read_only().judge_source_type(source_type.is_some());
+    if let Some(source_type) = source_type {
+        builder = builder.kms_v2_source_type(source_type);
+    }
     for (name, provider) in open_all(&providers, keks, value, &clock)? {
         builder = builder.kms(name, provider);
     }
     let transformer = builder.build()?;
-    if let Err(error) = transformer.refresh().await {
-        tracing::warn!(%error, "a KMS gave no Status: whether the value is stale is not known");
+    let status_error = transformer.refresh().await.err();
+    match transformer.read(etcd_key, value).await {
+        Ok(opened) => Ok(Decrypted {
+            opened,
+            status_error,
+        }),
+        Err(error) if error.kind() == ErrorKind::NoMatchingProvider => Err(Failure::new(
+            error.kind().as_str(),
+            mismatch(value, &providers),
+            error.remedy(),
+        )),
+        Err(error) => Err(error.into()),
     }
-    Ok(transformer.read(etcd_key, value).await?)
+}
+
+/// What the value needs and what the configuration has. None of it is secret.
+fn mismatch(value: &[u8], providers: &[&ProviderConfiguration]) -> String {
+    let named = |kind: &str, name: Option<&str>| match name {
+        Some(name) => format!("{kind} {name:?}"),
+        None => kind.to_owned(),
+    };
+    let needs = match inspect(value) {
+        Ok(seen) => named(seen.provider.as_str(), seen.name),
+        Err(damaged) => match damaged.provider() {
+            Some(provider) => named(provider.as_str(), damaged.name()),
+            None => "of an unknown kind".to_owned(),
+        },
+    };
+    let has = providers.iter().flat_map(|provider| match provider {
+        ProviderConfiguration::Identity => vec![named("identity", None)],
+        ProviderConfiguration::AesCbc(keys) => names("aescbc", keys),
+        ProviderConfiguration::AesGcm(keys) => names("aesgcm", keys),
+        ProviderConfiguration::Secretbox(keys) => names("secretbox", keys),
+        ProviderConfiguration::Kms(kms) => {
+            let kind = match kms.api_version {
+                KmsApiVersion::V1 => "kms-v1",
+                KmsApiVersion::V2 => "kms-v2",
+            };
+            vec![named(kind, Some(&kms.name))]
+        }
+        _ => Vec::new(),
+    });
+    let has = has.collect::<Vec<_>>().join(", ");
+    format!("the value is {needs}, and for its resource the configuration has {has}")
+}
+
+fn names(kind: &str, keys: &[NamedKey]) -> Vec<String> {
+    keys.iter()
+        .map(|key| format!("{kind} {:?}", key.name))
+        .collect()
 }
 
 /// A name that nobody uses is a mistake worth an error: the plugin would be asked instead.
@@ -191,14 +256,14 @@ impl KeyProvider for NotAsked {
 
     async fn wrap(&self, _: &SecretBytes, _: &WrapOptions) -> Result<WrappedKey, Error> {
         Err(Error::new(
-            ErrorKind::Unsupported,
+            kms_core::ErrorKind::Unsupported,
             "this provider is not asked",
         ))
     }
 
     async fn unwrap(&self, _: &WrappedKey, _: &UnwrapOptions) -> Result<SecretBytes, Error> {
         Err(Error::new(
-            ErrorKind::Unsupported,
+            kms_core::ErrorKind::Unsupported,
             "this provider is not asked",
         ))
     }

@@ -1,6 +1,7 @@
 //! The one error type of this crate: what a command failed with, ready to be told to a person.
 
 use core::fmt;
+use std::io;
 
 /// Why a command was refused or failed: what, where, and what to do about it.
 pub struct Failure(Box<Inner>);
@@ -35,7 +36,7 @@ impl Failure {
 
     /// A file or socket operation failed; `what` says which, such as `reading /etc/x`.
     #[must_use]
-    pub fn io(what: impl Into<String>, source: std::io::Error) -> Self {
+    pub fn io(what: impl Into<String>, source: io::Error) -> Self {
         Self::new("io", what, "check the path, its permissions and the disk").with_source(source)
     }
 
@@ -46,11 +47,22 @@ impl Failure {
         self
     }
 
-    /// Adds something worth trying to the remedy.
+    /// Puts something worth trying in front of the remedy.
     #[must_use]
-    pub fn with_hint(mut self, hint: &str) -> Self {
-        self.0.remedy = format!("{}; {hint}", self.0.remedy);
+    pub fn with_advice(mut self, advice: &str) -> Self {
+        self.0.remedy = format!("{advice}; else {}", self.0.remedy);
         self
+    }
+
+    /// Whether the reader of the output went away, as `head` does.
+    #[must_use]
+    pub fn is_broken_pipe(&self) -> bool {
+        let source = self
+            .0
+            .source
+            .as_ref()
+            .and_then(|source| source.downcast_ref::<io::Error>());
+        source.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
     }
 
     /// The cause.

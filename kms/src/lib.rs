@@ -7,6 +7,8 @@ mod input;
 pub mod provider;
 pub mod quickstart;
 
-pub use decrypt::{DecryptRequest, decrypt};
+pub use decrypt::{DecryptRequest, Decrypted, decrypt};
 pub use failure::Failure;
-pub use input::{Encoding, read_text, read_value};
+pub use input::{
+    Encoding, StoredInput, advice_on_damage, advice_on_encoding, read_secret, read_text, read_value,
+};

@@ -2,8 +2,7 @@
 
 use core::fmt;
 use core::str::FromStr;
-use std::fs::File;
-use std::io::Read;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,9 +11,8 @@ use kms_core::{Clock, KeyId, KeyProvider, SecretBytes};
 use kms_envelope::kubernetes::{KmsApiVersion, KmsConfiguration};
 use kms_plugin::client::{ClientOptions, V1Beta1Client, V2Client};
 use kms_plugin::socket::SocketAddress;
-use zeroize::Zeroizing;
 
-use crate::Failure;
+use crate::{Failure, read_secret};
 
 /// Names a key provider.
 ///
@@ -61,9 +59,9 @@ pub struct LocalUri {
     passphrase_file: Option<PathBuf>,
 }
 
-const PASSPHRASE_FILE: &str = "?passphrase-file=";
+const PASSPHRASE_FILE: &str = "passphrase-file";
 /// Longer passphrases are keys, and a file of such a length is a mistake.
-const MAX_PASSPHRASE_FILE: u64 = 4096;
+const MAX_PASSPHRASE_FILE: usize = 4096;
 
 impl FromStr for ProviderUri {
     type Err = Failure;
@@ -72,9 +70,12 @@ impl FromStr for ProviderUri {
         let (scheme, rest) = uri.split_once(':').unwrap_or((uri, ""));
         match scheme {
             "local" => LocalUri::parse(rest).map(|local| Self(Kind::Local(local))),
-            "unix" => Ok(Self(Kind::Socket(uri.parse()?))),
+            "unix" => parse_address(uri).map(|address| Self(Kind::Socket(address))),
             #[cfg(feature = "testing")]
-            "static" => Ok(Self(Kind::Static(rest.parse()?))),
+            "static" => rest
+                .parse()
+                .map(|keys| Self(Kind::Static(keys)))
+                .map_err(wrong_usage),
             // What follows the scheme may be a secret: it is not repeated.
             _ => Err(Failure::usage(
                 "the provider is of no known kind",
@@ -147,6 +148,22 @@ impl ProviderUri {
     }
 }
 
+/// Reads the address of a socket, as it stands on a command line.
+///
+/// # Errors
+///
+/// A usage [`Failure`] that says what is wrong with it.
+pub fn parse_address(text: &str) -> Result<SocketAddress, Failure> {
+    text.parse().map_err(wrong_usage)
+}
+
+fn wrong_usage(error: kms_core::Error) -> Failure {
+    Failure::usage(
+        error.to_string(),
+        "give unix:PATH, unix:@NAME or local:PATH",
+    )
+}
+
 /// A client of the plugin that an entry of an `EncryptionConfiguration` names.
 ///
 /// # Errors
@@ -188,8 +205,17 @@ impl LocalUri {
     }
 
     fn parse(text: &str) -> Result<Self, Failure> {
-        let (path, passphrase_file) = match text.split_once(PASSPHRASE_FILE) {
-            Some((path, file)) => (path, Some(PathBuf::from(file))),
+        let (path, passphrase_file) = match text.split_once('?') {
+            Some((path, parameter)) => match parameter.split_once('=') {
+                Some((PASSPHRASE_FILE, file)) => (path, Some(PathBuf::from(file))),
+                // A typing error must not make a keyring without a passphrase.
+                _ => {
+                    return Err(Failure::usage(
+                        "the keyring has an unknown parameter behind `?`",
+                        "the only one is passphrase-file=FILE; a path cannot hold a question mark",
+                    ));
+                }
+            },
             None => (text, None),
         };
         if path.is_empty() || passphrase_file.as_deref() == Some(Path::new("")) {
@@ -237,33 +263,55 @@ impl LocalUri {
     }
 }
 
-/// The first line of a file.
-fn read_passphrase(path: &Path) -> Result<SecretBytes, Failure> {
-    let limit = MAX_PASSPHRASE_FILE.saturating_add(1);
-    // Reserved at once, so that growing leaves no copy behind.
-    let mut text = Zeroizing::new(Vec::with_capacity(usize::try_from(limit).unwrap_or(0)));
-    File::open(path)
-        .and_then(|file| file.take(limit).read_to_end(&mut text))
-        .map_err(|e| Failure::io(format!("reading the passphrase file {}", path.display()), e))?;
+/// Reads a passphrase: the first line of a file that only its owner can read.
+///
+/// # Errors
+///
+/// A [`Failure`] that names the file: it cannot be read, others can read it, or its first line is
+/// empty.
+pub fn read_passphrase(path: &Path) -> Result<SecretBytes, Failure> {
+    check_private(path)?;
+    let text = read_secret(path, MAX_PASSPHRASE_FILE)?;
     let line = text
+        .expose()
         .split(|byte| matches!(byte, b'\n' | b'\r'))
         .next()
         .unwrap_or_default();
-    if line.is_empty() || u64::try_from(text.len()).unwrap_or(u64::MAX) > MAX_PASSPHRASE_FILE {
+    if line.is_empty() {
         return Err(Failure::new(
             "invalid_input",
             format!(
-                "the passphrase file {} is empty or over 4096 bytes",
+                "the first line of the passphrase file {} is empty",
                 path.display()
             ),
-            "put the passphrase on its first line",
+            "put the passphrase there",
         ));
     }
     Ok(SecretBytes::copy_from_slice(line))
 }
 
+/// A passphrase that others can read protects nothing.
+fn check_private(path: &Path) -> Result<(), Failure> {
+    let metadata = std::fs::metadata(path)
+        .map_err(|e| Failure::io(format!("reading the passphrase file {}", path.display()), e))?;
+    // A pipe, such as a shell's <(…), belongs to nobody else.
+    if metadata.is_file() && metadata.permissions().mode() & 0o077 != 0 {
+        return Err(Failure::new(
+            "permission_denied",
+            format!(
+                "others have rights to the passphrase file {}",
+                path.display()
+            ),
+            format!("chmod 600 {}", path.display()),
+        ));
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
+    use std::fs::Permissions;
+
     use super::*;
 
     #[test]
@@ -271,7 +319,14 @@ mod tests {
         let uri = LocalUri::parse("/a?passphrase-file=/b").unwrap();
         assert_eq!(uri.path(), Path::new("/a"));
         assert_eq!(uri.passphrase_file.as_deref(), Some(Path::new("/b")));
-        for bad in ["", "?passphrase-file=/b", "/a?passphrase-file="] {
+        for bad in [
+            "",
+            "?passphrase-file=/b",
+            "/a?passphrase-file=",
+            "/a?pasphrase-file=/b",
+            "/a?",
+            "/a?passphrase-file",
+        ] {
             assert!(LocalUri::parse(bad).unwrap_err().is_usage(), "{bad:?}");
         }
     }
@@ -296,6 +351,11 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("pass");
         std::fs::write(&path, "correct horse\nignored\n").unwrap();
+        assert_eq!(
+            read_passphrase(&path).unwrap_err().kind(),
+            "permission_denied"
+        );
+        std::fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
         assert_eq!(read_passphrase(&path).unwrap().expose(), b"correct horse");
         std::fs::write(&path, "\n").unwrap();
         assert!(read_passphrase(&path).is_err());

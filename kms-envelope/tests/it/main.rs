@@ -1,7 +1,8 @@
-//! Behaviour of stored values: reading, writing, inspecting.
+//! Behaviour of stored values, of the configuration that says how they are stored, and of the caches.
 
 mod allocations;
 mod cache;
+mod config;
 mod laws;
 mod published;
 mod reading;

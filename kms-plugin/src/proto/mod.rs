@@ -29,6 +29,6 @@ pub mod v1beta1;
 pub mod v2;
 
 pub use check::{
-    MAX_ANNOTATIONS, MAX_ANNOTATIONS_LEN, MAX_CIPHERTEXT_LEN, MAX_KEY_ID_LEN, MAX_MESSAGE_LEN,
+    MAX_ANNOTATIONS_LEN, MAX_CIPHERTEXT_LEN, MAX_KEY_ID_LEN, MAX_MESSAGE_LEN,
     check_annotation_name, check_wrapped, wrapped_key,
 };

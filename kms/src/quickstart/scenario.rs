@@ -24,6 +24,8 @@ use crate::provider::{LocalUri, open_endpoint};
 
 const KMS_NAME: &str = "quickstart";
 const PREFIX: &[u8] = b"/registry/secrets/";
+/// The first Secret in the order of keys.
+const FIRST_KEY: &str = "/registry/secrets/team-0/db-000000";
 /// How often the plugin looks for a new key here; 30 s would try a watcher's patience.
 const POLL: Duration = Duration::from_millis(100);
 /// How long to wait for the plugin to notice a rotation before calling it a failure.
@@ -43,7 +45,10 @@ pub async fn run<W: Write>(
     let start = clock.now();
     let place = Place::prepare(options.dir)?;
     let mut scene = Scene::set_up(&place, clock, progress).await?;
-    let outcome = scene.play(options.secrets, progress).await;
+    let mut outcome = scene.play(options.secrets, progress).await;
+    if outcome.is_ok() && place.stays() {
+        outcome = scene.leave_a_value(&place).await;
+    }
     scene.stop().await?;
     outcome?;
     let total = scene.clock.now().since(start);
@@ -366,6 +371,19 @@ impl Scene {
             .map_err(output)
     }
 
+    /// Puts one stored value beside the keyring, to try `inspect` and `decrypt` on.
+    async fn leave_a_value(&self, place: &Place) -> Result<(), Failure> {
+        let Some(page) = self.scan().next_page().await? else {
+            return Ok(());
+        };
+        let Some(object) = page.objects.first() else {
+            return Ok(());
+        };
+        let file = place.path().join("value.bin");
+        std::fs::write(&file, &object.value)
+            .map_err(|e| Failure::io(format!("writing {}", file.display()), e))
+    }
+
     /// Reads every Secret, compares it with what was written, and counts the stale ones.
     async fn verify(&self) -> Result<u64, Failure> {
         let (mut seen, mut stale) = (0_u64, 0_u64);
@@ -472,27 +490,28 @@ fn finish<W: Write>(
         seconds(total.as_secs_f64())
     ))?;
     if place.stays() {
-        let keyring = place.path().join("keyring.json");
-        let keyring = keyring.display();
-        let socket = place.path().join("kms.sock");
-        progress.line(format_args!("kms key list --provider local:{keyring}"))?;
+        let dir = place.path().display();
         progress.line(format_args!(
-            "kms serve --provider local:{keyring} --listen unix:{}",
-            socket.display()
+            "kms key list --provider local:{dir}/keyring.json"
         ))?;
-    } else {
-        progress.line(
-            "kms quickstart --dir DIR           keep the keyring and the configuration to look at",
-        )?;
-        progress.line("kms key create --provider local:/var/lib/kms/keyring.json")?;
-        progress.line(
-            "kms serve --provider local:/var/lib/kms/keyring.json --listen unix:/run/kms/kms.sock",
-        )?;
+        progress.line(format_args!("kms inspect {dir}/value.bin"))?;
+        progress.line(format_args!(
+            "kms decrypt --encryption-config {dir}/encryption-config.yaml --kek {KMS_NAME}=local:{dir}/keyring.json \\"
+        ))?;
+        progress.line(format_args!(
+            "    --etcd-key {FIRST_KEY} --value-file {dir}/value.bin"
+        ))?;
+        return progress.line(format_args!(
+            "kms serve --provider local:{dir}/keyring.json --listen unix:{dir}/kms.sock"
+        ));
     }
     progress.line(
-        "kms inspect FILE                   what a stored value is encrypted with; needs no key",
+        "kms quickstart --dir DIR    keep the keyring, the configuration and a stored value",
     )?;
-    progress.line("kms decrypt --help                 open a stored value without an API server")
+    progress
+        .line("kms inspect FILE            what a stored value is encrypted with; needs no key")?;
+    progress.line("kms decrypt --help          open a stored value without an API server")?;
+    progress.line("kms serve --help            serve a key to a real kube-apiserver")
 }
 
 fn differs(what: &dyn core::fmt::Display) -> Failure {

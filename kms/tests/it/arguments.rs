@@ -7,7 +7,9 @@ use crate::command::kms;
 #[test]
 fn every_command_has_help_with_an_example() {
     for command in [
-        &["quickstart"][..],
+        &[][..],
+        &["key"],
+        &["quickstart"],
         &["serve"],
         &["inspect"],
         &["decrypt"],
@@ -19,6 +21,8 @@ fn every_command_has_help_with_an_example() {
         &["key", "destroy"],
         &["key", "restore"],
         &["key", "purge"],
+        &["key", "import"],
+        &["key", "passphrase"],
         &["key", "status"],
     ] {
         let ran = kms(&[command, &["--help"]].concat()).ok();
@@ -40,6 +44,25 @@ fn wrong_usage_is_exit_code_2() {
         &["quickstart", "--secrets", "0"],
         &["key", "rotate", "--provider", "vault:x"],
         &["key", "rotate", "--provider", "unix:/run/kms.sock"],
+        &["key", "create", "--provider", "local:/x?pasphrase-file=y"],
+        &["key", "status", "--provider", "unix:"],
+        &[
+            "serve",
+            "--provider",
+            "local:/x",
+            "--listen",
+            "/run/kms.sock",
+        ],
+        &["serve", "--provider", "local:/x", "--listen", "tcp:1234"],
+        &[
+            "serve",
+            "--provider",
+            "local:/x",
+            "--listen",
+            "unix:/x",
+            "--socket-mode",
+            "999",
+        ],
         &["key", "disable", "--provider", "local:/x", "one"],
         &[
             "key",

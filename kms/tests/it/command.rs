@@ -94,10 +94,9 @@ impl Ran {
         serde_json::from_slice(&self.stdout).unwrap_or_else(|e| panic!("{e}: {self:?}"))
     }
 
-    /// The error object on standard error, below any warnings.
+    /// Standard error, which is one JSON object and nothing else.
     pub(crate) fn error_json(&self) -> Value {
-        let last = self.stderr.lines().last().unwrap_or_default();
-        serde_json::from_str(last).unwrap_or_else(|e| panic!("{e}: {self:?}"))
+        serde_json::from_str(&self.stderr).unwrap_or_else(|e| panic!("{e}: {self:?}"))
     }
 
     #[track_caller]

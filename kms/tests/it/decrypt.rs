@@ -1,6 +1,7 @@
 //! `kms decrypt` without a plugin.
 
 use crate::command::kms_with_input;
+use crate::inspect::KMS_V2;
 
 const ETCD_KEY: &str = "/registry/secrets/default/demo";
 /// `k8s\0hello` in the formats of old, as in the frozen vectors of `kms-envelope`: key 00..1f.
@@ -141,16 +142,112 @@ fn a_kek_for_a_kms_that_is_not_there_is_wrong_usage() {
     assert!(ran.stderr.contains("absent"), "{ran:?}");
 }
 
+/// A value without its last byte would be whole: say so before anything about damage.
+#[test]
+fn a_line_feed_of_etcdctl_is_recognised_in_kms_v2_too() {
+    let config = kms_v2("demo");
+    let value = format!("{KMS_V2}0a");
+    let ran = config
+        .decrypt(ETCD_KEY, &value, &["--kek", "demo=unix:/nonexistent/s"])
+        .refused();
+    assert!(ran.stderr.contains("line feed"), "{ran:?}");
+}
+
+#[test]
+fn what_does_not_fit_is_named_on_both_sides() {
+    let ran = kms_v2("other").decrypt(ETCD_KEY, KMS_V2, &[]).refused();
+    assert!(ran.stderr.contains("kms-v2 \"demo\""), "{ran:?}");
+    assert!(ran.stderr.contains("kms-v2 \"other\""), "{ran:?}");
+}
+
+/// etcd's own answer tells the key.
+#[test]
+fn the_etcd_key_may_come_with_the_value() {
+    let config = Config::local();
+    let bytes: Vec<u8> = (0..AES_GCM.len())
+        .step_by(2)
+        .map(|i| u8::from_str_radix(&AES_GCM[i..i + 2], 16).unwrap())
+        .collect();
+    let encode = |bytes: &[u8]| {
+        use base64::Engine as _;
+        base64::engine::general_purpose::STANDARD.encode(bytes)
+    };
+    let answer = serde_json::json!({
+        "header": {},
+        "kvs": [{ "key": encode(ETCD_KEY.as_bytes()), "value": encode(&bytes) }],
+    });
+    let arguments = [
+        "decrypt",
+        "--encryption-config",
+        &config.path,
+        "--encoding",
+        "etcd-json",
+    ];
+    let ran = kms_with_input(&arguments, answer.to_string().as_bytes()).ok();
+    assert_eq!(ran.stdout, b"k8s\0hello");
+    let other = [
+        &arguments[..],
+        &["--etcd-key", "/registry/secrets/default/other"],
+    ]
+    .concat();
+    let ran = kms_with_input(&other, answer.to_string().as_bytes()).refused();
+    assert!(ran.stderr.contains("--etcd-key"), "{ran:?}");
+}
+
+/// `k8s\0hello` under `key-1`, whose KEK is on the command line: the DEK source of a value of
+/// upstream's.
 #[cfg(feature = "testing")]
 #[test]
 fn keys_on_the_command_line_open_a_kms_v2_value() {
-    use crate::inspect::KMS_V2;
-    let config = Config::new(
-        "  - resources: [secrets]\n    providers:\n      - kms: {apiVersion: v2, name: demo, endpoint: \"unix:///x\"}\n",
+    let vectors: serde_json::Value = serde_json::from_str(include_str!(
+        "../../../kms-envelope/tests/vectors/kmsv2-hkdf-seed.json"
+    ))
+    .unwrap();
+    let vector = &vectors["vectors"][1];
+    let kms = &vector["kms"];
+    let config = kms_v2(kms["provider_name"].as_str().unwrap());
+    let kek: String = decode(&kms["kek_b64"])
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let key_id = kms["key_id"].as_str().unwrap();
+    let kek = format!(
+        "{}=static:{key_id}={kek}",
+        kms["provider_name"].as_str().unwrap()
     );
-    // The right name and a wrong key: the frozen value's DEK source is not a real wrap.
-    let kek = format!("demo=static:key-1={}", "00".repeat(32));
-    let ran = config.decrypt(ETCD_KEY, KMS_V2, &["--json", "--kek", &kek]);
-    assert_eq!(ran.code, Some(1), "{ran:?}");
-    assert_eq!(ran.error_json()["error"]["kind"], "provider");
+    let arguments = [
+        "decrypt",
+        "--json",
+        "--encryption-config",
+        &config.path,
+        "--encoding",
+        "base64",
+        "--etcd-key",
+        vector["etcd_key"].as_str().unwrap(),
+        "--kek",
+        &kek,
+    ];
+    let stored = vector["stored_b64"].as_str().unwrap();
+    let opened = kms_with_input(&arguments, stored.as_bytes()).ok().json();
+    assert_eq!(opened["plaintext_base64"], vector["plaintext_b64"]);
+    assert_eq!(opened["stale"], vector["stale_on_read"]);
+    assert_eq!(opened["key_id"], key_id);
+
+    let wrong = kek.replace(&format!("{key_id}="), "other=");
+    let refused = kms_with_input(&[&arguments[..9], &[&wrong]].concat(), stored.as_bytes());
+    assert_eq!(refused.error_json()["error"]["kind"], "provider");
+}
+
+#[cfg(feature = "testing")]
+fn decode(text: &serde_json::Value) -> Vec<u8> {
+    use base64::Engine as _;
+    base64::engine::general_purpose::STANDARD
+        .decode(text.as_str().unwrap())
+        .unwrap()
+}
+
+fn kms_v2(name: &str) -> Config {
+    Config::new(&format!(
+        "  - resources: [\"*.*\"]\n    providers:\n      - kms: {{apiVersion: v2, name: {name}, endpoint: \"unix:///nonexistent/s\"}}\n"
+    ))
 }

@@ -1,5 +1,8 @@
 //! `kms key …`
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
+
 use crate::command::kms;
 
 struct Keyring {
@@ -90,6 +93,9 @@ fn a_passphrase_is_needed_again() {
     let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
     std::fs::write(path("pass"), "correct horse\n").unwrap();
     std::fs::write(path("wrong"), "battery staple\n").unwrap();
+    for file in ["pass", "wrong"] {
+        std::fs::set_permissions(path(file), Permissions::from_mode(0o600)).unwrap();
+    }
     let with = |file: &str| format!("local:{}?passphrase-file={}", path("keyring"), path(file));
     kms(&["key", "create", "--provider", &with("pass")]).ok();
     kms(&["key", "status", "--provider", &with("pass")]).ok();
@@ -99,4 +105,27 @@ fn a_passphrase_is_needed_again() {
         assert_eq!(ran.error_json()["error"]["kind"], "unauthenticated");
         assert!(!ran.stderr.contains("horse"), "{ran:?}");
     }
+}
+
+#[test]
+fn a_key_can_be_brought_in_and_a_passphrase_added() {
+    let keyring = Keyring::create();
+    let file = |name: &str| format!("{}.{name}", keyring.path);
+    std::fs::write(file("short"), [7; 31]).unwrap();
+    let ran = keyring.run("import", &[&file("short")]).refused();
+    assert!(ran.stderr.contains("31 bytes"), "{ran:?}");
+    std::fs::write(file("key"), [7; 32]).unwrap();
+    let key = keyring.run("import", &["--json", &file("key")]).ok().json();
+    assert_eq!(key["keys"][0]["imported"], true);
+    assert_eq!(key["keys"][0]["current"], true);
+
+    std::fs::write(file("pass"), "correct horse\n").unwrap();
+    std::fs::set_permissions(file("pass"), Permissions::from_mode(0o600)).unwrap();
+    keyring
+        .run("passphrase", &["--new-passphrase-file", &file("pass")])
+        .ok();
+    keyring.run("list", &[]).refused();
+    let with = format!("{}?passphrase-file={}", keyring.provider, file("pass"));
+    kms(&["key", "passphrase", "--provider", &with]).ok();
+    assert_eq!(keyring.states(), ["enabled", "enabled"]);
 }

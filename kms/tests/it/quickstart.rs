@@ -40,6 +40,23 @@ fn a_given_directory_stays_and_is_never_overwritten() {
         .ok()
         .json();
     assert_eq!(keys["keys"].as_array().unwrap().len(), 2);
+    // What it suggests works.
+    let file = |name: &str| format!("{place}/{name}");
+    let seen = kms(&["inspect", "--json", &file("value.bin")]).ok().json();
+    assert_eq!(seen["key_id"], keys["keys"][1]["key_id"]);
+    let kek = format!("quickstart={keyring}");
+    let opened = kms(&[
+        "decrypt",
+        "--encryption-config",
+        &file("encryption-config.yaml"),
+        "--kek",
+        &kek,
+        "--etcd-key",
+        "/registry/secrets/team-0/db-000000",
+        "--value-file",
+        &file("value.bin"),
+    ]);
+    assert!(opened.ok().stdout.starts_with(b"k8s\0"));
 
     let ran = kms(&["quickstart", "--secrets", "3", "--dir", place]);
     assert_eq!(ran.code, Some(1), "{ran:?}");

@@ -25,6 +25,7 @@ pub struct TransformerBuilder<'a> {
     cache_capacity: usize,
     cache_ttl: Duration,
     written: DekSourceType,
+    judges_source_type: bool,
     read_only: bool,
 }
 
@@ -54,6 +55,7 @@ impl<'a> TransformerBuilder<'a> {
             cache_capacity: Self::DEFAULT_DEK_CACHE_CAPACITY,
             cache_ttl: Self::DEFAULT_DEK_CACHE_TTL,
             written: DekSourceType::default(),
+            judges_source_type: true,
             read_only: false,
         }
     }
@@ -90,6 +92,15 @@ impl<'a> TransformerBuilder<'a> {
     #[must_use]
     pub const fn kms_v2_source_type(mut self, written: DekSourceType) -> Self {
         self.written = written;
+        self
+    }
+
+    /// Whether a KMS v2 value of another source type than is written counts as stale, as
+    /// kube-apiserver has it. Yes, unless set otherwise; say no where it is not known which source
+    /// type the API server writes.
+    #[must_use]
+    pub const fn judge_source_type(mut self, yes: bool) -> Self {
+        self.judges_source_type = yes;
         self
     }
 
@@ -195,6 +206,7 @@ impl<'a> TransformerBuilder<'a> {
                 EntryCipher::KmsV2(KmsV2 {
                     kms,
                     written: self.written,
+                    judges_source_type: self.judges_source_type,
                     state: StateCell::default(),
                 }),
             ),

@@ -160,6 +160,7 @@ struct KmsV2 {
     kms: Kms,
     /// The source type that is written.
     written: DekSourceType,
+    judges_source_type: bool,
     state: state::StateCell,
 }
 

@@ -101,7 +101,7 @@ impl Transformer {
             return Err(kms.no_state());
         }
         let stale = known.key_id.is_none_or(|id| id.as_str() != object.key_id)
-            || object.dek_source_type != v2.written;
+            || (v2.judges_source_type && object.dek_source_type != v2.written);
         let named = DekSourceRef {
             kind: Some(object.dek_source_type),
             key_id: Some(object.key_id),
@@ -135,19 +135,22 @@ impl Transformer {
     async fn unwrap(&self, kms: &Kms, named: &DekSourceRef<'_>) -> Result<Arc<DekSource>, Error> {
         let malformed =
             |error: kms_core::Error| Error::new(ErrorKind::Malformed, error.message().to_owned());
-        let mut wrapped = match named.key_id {
+        let annotations = named.annotations.iter();
+        let wrapped = match named.key_id {
             Some(id) => WrappedKey::new(
                 KeyId::new(id).map_err(malformed)?,
                 named.ciphertext.to_vec(),
             ),
             None => WrappedKey::without_key_id(named.ciphertext.to_vec()),
         }
+        .and_then(|wrapped| {
+            wrapped.with_annotations(
+                annotations
+                    .map(|(name, value)| ((*name).to_owned(), value.to_vec()))
+                    .collect(),
+            )
+        })
         .map_err(malformed)?;
-        for (name, value) in named.annotations {
-            wrapped = wrapped
-                .with_annotation(*name, value.to_vec())
-                .map_err(malformed)?;
-        }
         let options = UnwrapOptions::default().with_call(kms.call_options(self.clock.as_ref()));
         let secret = kms
             .provider

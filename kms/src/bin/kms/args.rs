@@ -9,6 +9,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 /// and see which key encrypts what.
 #[derive(Debug, Parser)]
 #[command(name = "kms", version, max_term_width = 100)]
+#[command(
+    after_help = "Example:\n  kms quickstart\n\nExit codes: 0 done, 1 refused or failed, 2 wrong usage."
+)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -32,7 +35,10 @@ Example:
 A rotation made with `kms key rotate` is picked up without a restart.")]
     Serve(Serve),
     /// Create, list, rotate and disable keys of an embedded keyring.
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Example:\n  kms key list --provider local:/var/lib/kms/keyring.json"
+    )]
     Key(Key),
     /// Say what a stored value is encrypted with. Needs no key.
     #[command(after_help = "\
@@ -45,8 +51,10 @@ Example:
 Example:
   kms decrypt --encryption-config /etc/kubernetes/encryption.yaml \\
       --etcd-key /registry/secrets/default/db --value-file value.bin
-  kms decrypt --encryption-config encryption.yaml --etcd-key /registry/secrets/default/db \\
-      --kek my-kms=local:/var/lib/kms/keyring.json < value.bin")]
+  etcdctl get /registry/secrets/default/db -w json | kms decrypt --encoding etcd-json \\
+      --encryption-config encryption.yaml --kek my-kms=local:/var/lib/kms/keyring.json
+
+The plaintext is what kube-apiserver serialized: for a Secret that is protobuf behind `k8s\\0`.")]
     Decrypt(Decrypt),
 }
 
@@ -76,9 +84,25 @@ pub(crate) struct Serve {
     /// The version that Status reports. Kubernetes 1.27 and 1.28 take only `v2beta1`.
     #[arg(long, value_enum, default_value_t = StatusVersion::V2)]
     pub(crate) status_version: StatusVersion,
+    /// The mode of the socket file, in octal.
+    #[arg(long, value_name = "OCTAL", default_value = "600", value_parser = parse_mode)]
+    pub(crate) socket_mode: u32,
+    /// The user who owns the socket file, by number; kube-apiserver's if it is not root.
+    #[arg(long, value_name = "UID")]
+    pub(crate) socket_uid: Option<u32>,
+    /// The group of the socket file, by number.
+    #[arg(long, value_name = "GID")]
+    pub(crate) socket_gid: Option<u32>,
     /// How often to look for a new key, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub(crate) poll: u64,
+}
+
+fn parse_mode(text: &str) -> Result<u32, &'static str> {
+    match u32::from_str_radix(text, 8) {
+        Ok(mode) if mode & !0o777 == 0 => Ok(mode),
+        _ => Err("not an octal mode such as 600 or 660"),
+    }
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -99,6 +123,14 @@ pub(crate) enum Key {
     /// Make a new key version the current one. Older ones go on unwrapping.
     #[command(after_help = "Example:\n  kms key rotate --provider local:keyring.json")]
     Rotate(KeyProvider),
+    /// Bring in a key of 32 bytes that was made elsewhere, and make it the current version.
+    #[command(after_help = "Example:\n  kms key import --provider local:keyring.json key.bin")]
+    Import(KeyImport),
+    /// Put the keyring under a passphrase, another one, or none.
+    #[command(
+        after_help = "Example:\n  kms key passphrase --provider 'local:keyring.json?passphrase-file=old' --new-passphrase-file new"
+    )]
+    Passphrase(KeyPassphrase),
     /// Switch a version off: what it wrapped does not open until it is enabled again.
     #[command(after_help = "Example:\n  kms key disable --provider local:keyring.json 1")]
     Disable(KeyVersion),
@@ -133,6 +165,8 @@ impl Key {
             | Self::Status(target) => target,
             Self::Disable(key) | Self::Enable(key) | Self::Restore(key) => &key.target,
             Self::Destroy(destroy) => &destroy.key.target,
+            Self::Import(import) => &import.target,
+            Self::Passphrase(passphrase) => &passphrase.target,
         }
     }
 }
@@ -153,6 +187,24 @@ pub(crate) struct KeyVersion {
     pub(crate) target: KeyProvider,
     /// The version's number, as `kms key list` shows it.
     pub(crate) version: u32,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct KeyImport {
+    #[command(flatten)]
+    pub(crate) target: KeyProvider,
+    /// The file that holds the 32 bytes; `-` is standard input.
+    #[arg(value_name = "FILE|-")]
+    pub(crate) file: PathBuf,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct KeyPassphrase {
+    #[command(flatten)]
+    pub(crate) target: KeyProvider,
+    /// The file whose first line is the new passphrase. Without it the keyring will have none.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) new_passphrase_file: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]
@@ -183,8 +235,9 @@ pub(crate) struct Decrypt {
     #[arg(long, value_name = "FILE")]
     pub(crate) encryption_config: PathBuf,
     /// The etcd key of the value, such as `/registry/secrets/default/db`. It is authenticated.
-    #[arg(long, value_name = "KEY")]
-    pub(crate) etcd_key: OsString,
+    /// With `--encoding etcd-json` it is taken from there, or chooses among several.
+    #[arg(long, value_name = "KEY", required_unless_present = "encoding")]
+    pub(crate) etcd_key: Option<OsString>,
     /// The file that holds the stored value; `-` is standard input.
     #[arg(long, value_name = "FILE|-", default_value = "-")]
     pub(crate) value_file: PathBuf,
@@ -198,12 +251,24 @@ pub(crate) struct Decrypt {
     /// etcd key does not tell.
     #[arg(long, value_name = "RESOURCE")]
     pub(crate) resource: Option<String>,
+    /// Count a KMS v2 value of another DEK source type than this as stale, as API servers since
+    /// 1.29 do of all but `hkdf-seed`. Otherwise the key id alone decides.
+    #[arg(long, value_enum, value_name = "TYPE")]
+    pub(crate) kms_v2_source_type: Option<SourceType>,
     /// The API server's `--etcd-prefix`.
     #[arg(long, value_name = "PREFIX", default_value = "/registry")]
     pub(crate) etcd_prefix: String,
     /// Answer as JSON, plaintext in base64; a refusal is JSON on standard error.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum SourceType {
+    /// Written by Kubernetes 1.25 to 1.28.
+    AesGcmKey,
+    /// Written since Kubernetes 1.29.
+    HkdfSeed,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -214,6 +279,6 @@ pub(crate) enum Encoding {
     Base64,
     /// Hexadecimal text.
     Hex,
-    /// What `etcdctl get KEY -w json` prints: its first value.
+    /// What `etcdctl get KEY -w json` prints.
     EtcdJson,
 }

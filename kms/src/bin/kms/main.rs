@@ -16,8 +16,8 @@ use crate::args::{Cli, Command};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    log_to_stderr(cli.verbose);
     let as_json = wants_json(&cli.command);
+    log_to_stderr(cli.verbose, as_json);
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -51,9 +51,11 @@ fn wants_json(command: &Command) -> bool {
     }
 }
 
-fn log_to_stderr(verbose: u8) {
+fn log_to_stderr(verbose: u8, as_json: bool) {
     let default = match verbose {
-        0 => "warn",
+        // A refusal is one JSON object on standard error, and nothing beside it.
+        0 if as_json => "off",
+        0 => "warn,kms_plugin::lifecycle=info",
         1 => "info",
         _ => "debug",
     };

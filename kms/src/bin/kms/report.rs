@@ -12,6 +12,9 @@ const USAGE: u8 = 2;
 
 /// Prints what, where and what to do on standard error.
 pub(crate) fn failure(failure: &Failure, as_json: bool) -> ExitCode {
+    if failure.is_broken_pipe() {
+        return ExitCode::from(FAILED);
+    }
     if as_json {
         let message = with_causes(failure);
         let object = json!({ "error": {
@@ -32,8 +35,12 @@ fn with_causes(failure: &Failure) -> String {
     let mut text = failure.to_string();
     let mut cause = core::error::Error::source(failure);
     while let Some(error) = cause {
-        // Writing to a string cannot fail.
-        let _ = write!(text, ": {error}");
+        let reason = error.to_string();
+        // Some errors say their cause themselves.
+        if !text.ends_with(&reason) {
+            // Writing to a string cannot fail.
+            let _ = write!(text, ": {reason}");
+        }
         cause = error.source();
     }
     text

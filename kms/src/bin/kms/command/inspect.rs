@@ -1,23 +1,47 @@
 //! `kms inspect`
 
-use kms::{Failure, read_value};
-use kms_envelope::kubernetes::{Inspection, inspect};
+use kms::{Failure, advice_on_damage, advice_on_encoding, read_value};
+use kms_envelope::kubernetes::{Inspection, ProviderKind, inspect};
 use serde_json::json;
 
 use super::{print, print_line};
 use crate::args::Inspect;
 
 pub(crate) fn run(args: &Inspect) -> Result<(), Failure> {
-    let value = read_value(&args.file, args.encoding.into())?;
+    let value = read_value(&args.file, args.encoding.into(), None)?.value;
     match inspect(&value) {
-        Ok(inspection) if args.json => print_line(&json!(inspection)),
-        Ok(inspection) => print(text(&inspection).as_bytes()),
-        Err(damaged) => Err(Failure::from(kms_envelope::Error::from(damaged))),
+        Ok(inspection) => {
+            if inspection.provider == ProviderKind::Identity
+                && let Some(advice) = advice_on_encoding(&value)
+            {
+                eprintln!("kms: {advice}");
+            }
+            if args.json {
+                print_line(&json!(inspection))
+            } else {
+                print(text(&inspection).as_bytes())
+            }
+        }
+        Err(damaged) => {
+            let failure = Failure::from(kms_envelope::Error::from(damaged));
+            Err(match advice_on_damage(&value) {
+                Some(advice) => failure.with_advice(advice),
+                None => failure,
+            })
+        }
     }
 }
 
 fn text(inspection: &Inspection<'_>) -> String {
-    let mut rows = vec![("provider", inspection.provider.to_string())];
+    let plain = inspection.provider == ProviderKind::Identity;
+    let mut rows = vec![(
+        "provider",
+        if plain {
+            "identity (NOT encrypted)".to_owned()
+        } else {
+            inspection.provider.to_string()
+        },
+    )];
     let mut row = |name, cell: Option<String>| rows.extend(cell.map(|cell| (name, cell)));
     // Quoted, as these come from outside.
     row("name", inspection.name.map(|name| format!("{name:?}")));
@@ -39,7 +63,9 @@ fn text(inspection: &Inspection<'_>) -> String {
     if !inspection.annotation_names.is_empty() {
         row("annotations", Some(inspection.annotation_names.join(", ")));
     }
-    row("encrypted data", Some(bytes(inspection.encrypted_data_len)));
+    if !plain {
+        row("encrypted data", Some(bytes(inspection.encrypted_data_len)));
+    }
     row("stored value", Some(bytes(inspection.value_len)));
     rows.into_iter()
         .map(|(name, cell)| format!("{name:<21} {cell}\n"))

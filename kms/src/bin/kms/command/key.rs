@@ -1,20 +1,23 @@
 //! `kms key …`
 
 use core::time::Duration;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use kms::Failure;
-use kms::provider::{LocalUri, ProviderUri};
-use kms_core::local::{KeyringVersion, LocalProvider};
+use kms::provider::{LocalUri, ProviderUri, read_passphrase};
+use kms::read_secret;
+use kms_core::local::{KeyringVersion, LocalProvider, PassphraseCost};
 use kms_core::{
     CallOptions, Clock, KeyProvider as _, OsRandom, SecretBytes, UnwrapOptions, WrapOptions,
 };
 use serde_json::{Value, json};
 
 use super::{print, print_line};
-use crate::args::{Key, KeyDestroy, KeyProvider, KeyVersion};
+use crate::args::{Key, KeyDestroy, KeyImport, KeyPassphrase, KeyProvider, KeyVersion};
 
+const KEY_LEN: usize = 32;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long a provider may take to prove that it works.
 const STATUS_LIMIT: Duration = Duration::from_secs(10);
@@ -51,11 +54,29 @@ fn change(
     Ok(match command {
         Key::Rotate(_) => (
             vec![keyring.rotate()?],
-            "rotated; older versions go on unwrapping",
+            "rotated; older versions go on unwrapping, and a plugin that runs notices within its --poll",
         ),
+        Key::Import(KeyImport { file, .. }) => (
+            vec![keyring.import(read_key(file)?)?],
+            "imported; it is the current version now",
+        ),
+        Key::Passphrase(KeyPassphrase {
+            new_passphrase_file,
+            ..
+        }) => {
+            let passphrase = new_passphrase_file
+                .as_deref()
+                .map(read_passphrase)
+                .transpose()?;
+            keyring.change_passphrase(passphrase.as_ref(), PassphraseCost::default())?;
+            (
+                keyring.list()?,
+                "changed; programs that have the keyring open must open it again",
+            )
+        }
         Key::Disable(KeyVersion { version, .. }) => (
             vec![keyring.disable(*version)?],
-            "disabled; what it wrapped does not open now",
+            "disabled. Who has its DEKs in memory goes on with them: a plugin for a while, kube-apiserver for a day or more. That nothing breaks proves nothing",
         ),
         Key::Enable(KeyVersion { version, .. }) => (vec![keyring.enable(*version)?], "enabled"),
         Key::Destroy(KeyDestroy { key, grace_days }) => {
@@ -81,6 +102,22 @@ fn change(
         }
         Key::Create(_) | Key::List(_) | Key::Status(_) => (keyring.list()?, ""),
     })
+}
+
+fn read_key(path: &Path) -> Result<SecretBytes, Failure> {
+    let key = read_secret(path, KEY_LEN)?;
+    if key.len() == KEY_LEN {
+        return Ok(key);
+    }
+    Err(Failure::new(
+        "invalid_input",
+        format!(
+            "{} holds {} bytes, and a key has {KEY_LEN}",
+            path.display(),
+            key.len()
+        ),
+        "give the raw key, for example of `head -c 32 /dev/urandom`",
+    ))
 }
 
 /// Wraps and unwraps 32 random bytes, and tells with which key.

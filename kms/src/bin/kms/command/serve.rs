@@ -4,16 +4,16 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use kms::Failure;
-use kms::provider::ProviderUri;
+use kms::provider::{ProviderUri, parse_address};
 use kms_core::Clock;
 use kms_plugin::server::{self, Plugin};
-use kms_plugin::socket::{ListenOptions, Listener, SocketAddress};
+use kms_plugin::socket::{ListenOptions, Listener};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::args::{Serve, StatusVersion};
 
 pub(crate) async fn run(args: Serve, clock: Arc<dyn Clock>) -> Result<(), Failure> {
-    let address: SocketAddress = args.listen.parse()?;
+    let address = parse_address(&args.listen).map_err(|failure| failure.at("--listen"))?;
     let uri: ProviderUri = args.provider.parse()?;
     let name = uri.to_string();
     let provider = uri.open(Arc::clone(&clock))?;
@@ -28,10 +28,19 @@ pub(crate) async fn run(args: Serve, clock: Arc<dyn Clock>) -> Result<(), Failur
         .status_version(version)
         .runtime_name("kms")
         .build()?;
-    let listener = Listener::bind(&address, &ListenOptions::default()).await?;
+    let mut options = ListenOptions::default().with_mode(args.socket_mode);
+    if let Some(uid) = args.socket_uid {
+        options = options.with_owner_uid(uid);
+    }
+    if let Some(gid) = args.socket_gid {
+        options = options.with_owner_gid(gid);
+    }
+    let listener = Listener::bind(&address, &options).await?;
     let waiting = |e| Failure::io("listening for signals", e);
     let mut terminate = signal(SignalKind::terminate()).map_err(waiting)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(waiting)?;
+    // A terminal that hangs up is no reason to leave a cluster without its plugin.
+    let _hangup = signal(SignalKind::hangup()).map_err(waiting)?;
     eprintln!("kms: serving {name} on {address}; stop with SIGTERM or Ctrl-C");
     let stop = async move {
         tokio::select! {

@@ -6,7 +6,7 @@ use kms_envelope::kubernetes::{
 };
 use proptest::prelude::*;
 
-use crate::SNAPSHOT;
+use super::SNAPSHOT;
 
 fn parse_either_way(text: &str) -> Result<(), TestCaseError> {
     match EncryptionConfiguration::parse(text) {

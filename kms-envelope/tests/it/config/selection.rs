@@ -2,7 +2,7 @@
 
 use kms_envelope::kubernetes::{ProviderConfiguration, resource_of_etcd_key};
 
-use crate::{SNAPSHOT, file, parse};
+use super::{SNAPSHOT, file, parse};
 
 /// The names of the KMS providers of a resource.
 fn names(entries: &[(&str, &str)], group: &str, resource: &str) -> Vec<String> {

@@ -6,7 +6,7 @@ use kms_envelope::kubernetes::{
     EncryptionConfiguration, KmsApiVersion, KmsConfiguration, ProviderConfiguration,
 };
 
-use crate::{
+use super::{
     KEY_32, SECRET_32, SNAPSHOT, file, parse, with_key, with_kms, with_names, with_providers,
 };
 

@@ -3,7 +3,7 @@
 use kms_envelope::ErrorKind;
 use kms_envelope::kubernetes::EncryptionConfiguration;
 
-use crate::{SECRET_32, SNAPSHOT, file, with_key, with_kms, with_names, with_providers};
+use super::{SECRET_32, SNAPSHOT, file, with_key, with_kms, with_names, with_providers};
 
 /// Asserts that `text` is refused, and how the message begins and goes on.
 #[track_caller]

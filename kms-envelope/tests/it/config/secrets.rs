@@ -2,7 +2,7 @@
 
 use kms_envelope::kubernetes::EncryptionConfiguration;
 
-use crate::{SECRET_32, SNAPSHOT, parse, with_key, with_providers};
+use super::{SECRET_32, SNAPSHOT, parse, with_key, with_providers};
 
 /// Asserts that neither `needle` nor any longer part of it is in what the error says.
 #[track_caller]
