@@ -16,8 +16,8 @@ use crate::{Error, ErrorKind};
 /// and so do we. Control characters are refused, since ids end up in terminals and logs.
 ///
 /// ```
-/// let id: kms_core::KeyId = "local/8d3f/4".parse()?;
-/// assert_eq!(id.as_str(), "local/8d3f/4");
+/// let id: kms_core::KeyId = "keys.example.com/dek-wrapping/4".parse()?;
+/// assert_eq!(id.as_str(), "keys.example.com/dek-wrapping/4");
 /// assert!("".parse::<kms_core::KeyId>().is_err());
 /// # Ok::<(), kms_core::Error>(())
 /// ```

@@ -25,6 +25,11 @@ use crate::{EncryptionContext, Error, KeyId, KeyInfo, SecretBytes, Tick, Wrapped
 ///   not know with [`ErrorKind::KeyNotFound`](crate::ErrorKind::KeyNotFound) and everything that
 ///   was tampered with or is under another context with
 ///   [`ErrorKind::Crypto`](crate::ErrorKind::Crypto).
+/// - A wrapped key without a key id ([`WrappedKey::without_key_id`]) is opened from its ciphertext
+///   alone by a provider that has [`Capabilities::unwraps_without_key_id`]. One that has not
+///   refuses it with [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported), or with
+///   [`ErrorKind::Crypto`](crate::ErrorKind::Crypto) if it opens some data of this kind but not
+///   this; it never guesses a key id.
 /// - A call is cancelled by dropping its future, and leaves nothing half done.
 /// - A call that has a deadline answers by then, or is stopped by whoever set the deadline
 ///   ([`Timeout`](crate::layer::Timeout)).
@@ -55,7 +60,11 @@ pub trait KeyProvider: fmt::Debug + fmt::Display + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// Any kind; see the contract above.
+    /// Any kind; [`ErrorKind::KeyNotFound`](crate::ErrorKind::KeyNotFound) if the key id is not
+    /// known, [`ErrorKind::Crypto`](crate::ErrorKind::Crypto) if anything was changed or the
+    /// context is another, and [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) if a
+    /// context is given that the provider cannot bind, or no key id is given and it needs one. See
+    /// the contract above.
     async fn unwrap(
         &self,
         wrapped: &WrappedKey,
@@ -117,7 +126,9 @@ pub struct Capabilities {
     pub max_plaintext_len: usize,
     /// Whether `wrap` works at all; a provider for old data may only unwrap.
     pub wraps: bool,
-    /// Whether `unwrap` opens a [`WrappedKey::without_key_id`].
+    /// Whether `unwrap` opens a [`WrappedKey::without_key_id`]: with neither key id **nor
+    /// annotations**, from the ciphertext alone, since that is all that KMS v1 stores. A provider
+    /// that needs its annotations must not announce it.
     pub unwraps_without_key_id: bool,
     /// Whether `describe_key` works.
     pub describes_keys: bool,
@@ -160,7 +171,7 @@ impl Capabilities {
         self
     }
 
-    /// Sets whether a wrapped key without a key id opens.
+    /// Sets whether a wrapped key opens that has neither key id nor annotations.
     #[must_use]
     pub const fn with_unwraps_without_key_id(mut self, yes: bool) -> Self {
         self.unwraps_without_key_id = yes;

@@ -45,7 +45,8 @@ impl WrappedKey {
 
     /// A wrapped key from a format that does not say which key wrapped it (KMS v1).
     ///
-    /// Only a provider with [`Capabilities::unwraps_without_key_id`] opens it.
+    /// Such a format stores no annotations either. Only a provider with
+    /// [`Capabilities::unwraps_without_key_id`] opens it.
     ///
     /// # Errors
     ///

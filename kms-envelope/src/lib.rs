@@ -1,4 +1,8 @@
-//! kube-apiserver's storage formats, read and written byte for byte.
+//! Envelope encryption: this SDK's own sealed format, and kube-apiserver's storage formats, read
+//! and written byte for byte.
+//!
+//! [`Envelope`] seals and opens data under key providers. [`sealed`] is its format: one or several
+//! recipients, key commitment, streams. [`crypto`] is what that takes its primitives from.
 //!
 //! [`kubernetes`] parses a real `EncryptionConfiguration`, reads and writes the values that
 //! kube-apiserver keeps in etcd, and says without any key what a stored value is encrypted with.
@@ -10,7 +14,11 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod cache;
+pub mod crypto;
+mod envelope;
 mod error;
 pub mod kubernetes;
+pub mod sealed;
 
+pub use envelope::{Envelope, EnvelopeBuilder, Purpose};
 pub use error::{Error, ErrorKind};

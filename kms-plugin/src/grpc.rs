@@ -9,11 +9,17 @@ use tonic::{Code, Status};
 /// Trailer with the exact [`ErrorKind`], for our own client: several kinds share a code.
 const KIND_TRAILER: &str = "kms-error-kind";
 
+/// Trailer with the remedy alone, for our own client; binary, so that it may be any text.
+const REMEDY_TRAILER: &str = "kms-remedy-bin";
+
+/// The most of a remedy that goes over the wire either way, in bytes.
+const MAX_REMEDY_LEN: usize = 512;
+
 /// The most of an error's text that goes over the wire either way, in bytes.
 const MAX_MESSAGE_LEN: usize = 768;
 
 /// Every kind there is.
-const KINDS: [ErrorKind; 18] = [
+const KINDS: [ErrorKind; 19] = [
     ErrorKind::InvalidInput,
     ErrorKind::Unsupported,
     ErrorKind::Crypto,
@@ -28,6 +34,7 @@ const KINDS: [ErrorKind; 18] = [
     ErrorKind::Unavailable,
     ErrorKind::DeadlineExceeded,
     ErrorKind::Conflict,
+    ErrorKind::Compacted,
     ErrorKind::Corrupt,
     ErrorKind::Io,
     ErrorKind::Protocol,
@@ -50,6 +57,7 @@ const fn code_of(kind: ErrorKind) -> Code {
         ErrorKind::Unavailable => Code::Unavailable,
         ErrorKind::DeadlineExceeded => Code::DeadlineExceeded,
         ErrorKind::Conflict => Code::Aborted,
+        ErrorKind::Compacted => Code::OutOfRange,
         ErrorKind::Corrupt => Code::DataLoss,
         ErrorKind::Io | ErrorKind::Protocol | ErrorKind::Internal => Code::Internal,
         // A kind that is newer than this crate.
@@ -69,6 +77,8 @@ pub(crate) fn status_with_code(code: Code, error: &Error) -> Status {
         KIND_TRAILER,
         MetadataValue::from_static(error.kind().as_str()),
     );
+    let remedy = one_line(remedy_of(error), MAX_REMEDY_LEN);
+    trailers.insert_bin(REMEDY_TRAILER, MetadataValue::from_bytes(remedy.as_bytes()));
     Status::with_metadata(code, text_of(error), trailers)
 }
 
@@ -76,12 +86,20 @@ pub(crate) fn status_with_code(code: Code, error: &Error) -> Status {
 pub(crate) fn text_of(error: &Error) -> String {
     // Why something did not open is nobody's business, whatever the provider wrote.
     let text = if error.kind() == ErrorKind::Crypto {
-        let opaque = Error::crypto();
-        format!("{opaque}; {}", opaque.remedy())
+        format!("{}; {}", Error::crypto(), remedy_of(error))
     } else {
-        format!("{error}; {}", error.remedy())
+        format!("{error}; {}", remedy_of(error))
     };
     one_line(&text, MAX_MESSAGE_LEN)
+}
+
+/// What is said to a peer of what to do. A provider's own remedy could tell why it did not open.
+fn remedy_of(error: &Error) -> &str {
+    if error.kind() == ErrorKind::Crypto {
+        ErrorKind::Crypto.remedy()
+    } else {
+        error.remedy()
+    }
 }
 
 /// Text from outside, made fit for a log line: no control characters, and not endless.
@@ -118,23 +136,73 @@ impl Operation {
     }
 }
 
+/// Which of the two services is called.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Api {
+    /// KMS v1.
+    V1Beta1,
+    /// KMS v2.
+    V2,
+}
+
 /// The table of `client`: what a plugin's status means.
-pub(crate) fn error_from(status: &Status, operation: Operation) -> Error {
+pub(crate) fn error_from(status: &Status, operation: Operation, api: Api) -> Error {
     let stated = status
         .metadata()
         .get(KIND_TRAILER)
         .and_then(|value| value.to_str().ok())
         .and_then(|name| KINDS.into_iter().find(|kind| kind.as_str() == name));
+    if stated.is_none() && status.code() == Code::Unimplemented {
+        return not_served(operation, api);
+    }
     let kind = stated.unwrap_or_else(|| kind_of(status.code(), operation));
-    let message = match one_line(status.message(), MAX_MESSAGE_LEN) {
-        text if text.is_empty() => format!("the plugin answered {:?}", status.code()),
-        text => text,
+    let remedy = stated.and_then(|_| stated_remedy(status));
+    let text = one_line(status.message(), MAX_MESSAGE_LEN);
+    // Our server's text ends in the remedy; it is said once.
+    let text = remedy
+        .as_deref()
+        .and_then(|remedy| text.strip_suffix(remedy)?.strip_suffix("; "))
+        .unwrap_or(&text);
+    let message = if text.is_empty() {
+        format!("the plugin answered {:?}", status.code())
+    } else {
+        text.to_owned()
     };
     let error = Error::new(kind, format!("{}: {message}", operation.as_str()));
-    if stated.is_none() && kind == ErrorKind::Internal {
-        return error.with_remedy("read the plugin's log: it did not say what kind of fault it is");
+    match remedy {
+        Some(remedy) => error.with_remedy(remedy),
+        None if stated.is_none() && kind == ErrorKind::Internal => {
+            error.with_remedy("read the plugin's log: it did not say what kind of fault it is")
+        }
+        None => error,
     }
-    error
+}
+
+/// The remedy that our own server sent, if it is text.
+fn stated_remedy(status: &Status) -> Option<String> {
+    let bytes = status.metadata().get_bin(REMEDY_TRAILER)?.to_bytes().ok()?;
+    let text = core::str::from_utf8(&bytes).ok()?;
+    let remedy = one_line(text.trim(), MAX_REMEDY_LEN);
+    (!remedy.is_empty()).then_some(remedy)
+}
+
+/// What gRPC servers answer to calls of a service that they do not have.
+fn not_served(operation: Operation, api: Api) -> Error {
+    let (message, remedy) = match api {
+        Api::V1Beta1 => (
+            "the plugin does not serve KMS v1",
+            "start it with KMS v1 on (kms serve --kms-v1)",
+        ),
+        Api::V2 => (
+            "the plugin does not serve KMS v2",
+            "use a plugin that serves KMS v2, or speak KMS v1 to this one",
+        ),
+    };
+    Error::new(
+        ErrorKind::Unsupported,
+        format!("{}: {message}", operation.as_str()),
+    )
+    .with_remedy(remedy)
 }
 
 const fn kind_of(code: Code, operation: Operation) -> ErrorKind {
@@ -199,6 +267,7 @@ mod tests {
             (ErrorKind::Unavailable, Code::Unavailable),
             (ErrorKind::DeadlineExceeded, Code::DeadlineExceeded),
             (ErrorKind::Conflict, Code::Aborted),
+            (ErrorKind::Compacted, Code::OutOfRange),
             (ErrorKind::Corrupt, Code::DataLoss),
             (ErrorKind::Io, Code::Internal),
             (ErrorKind::Protocol, Code::Internal),
@@ -211,7 +280,7 @@ mod tests {
             assert!(status.message().contains(kind.remedy()), "{kind}");
             // Our own client gets the kind back.
             for operation in [Operation::Describe, Operation::Encrypt, Operation::Decrypt] {
-                assert_eq!(error_from(&status, operation).kind(), kind);
+                assert_eq!(error_from(&status, operation, Api::V2).kind(), kind);
             }
         }
     }
@@ -286,8 +355,11 @@ mod tests {
             ),
         ] {
             let status = Status::new(code, "x");
-            assert_eq!(error_from(&status, Operation::Encrypt).kind(), encrypt);
-            assert_eq!(error_from(&status, Operation::Decrypt).kind(), decrypt);
+            for api in [Api::V1Beta1, Api::V2] {
+                let read = |operation| error_from(&status, operation, api).kind();
+                assert_eq!(read(Operation::Encrypt), encrypt);
+                assert_eq!(read(Operation::Decrypt), decrypt);
+            }
         }
     }
 
@@ -295,6 +367,48 @@ mod tests {
     fn a_cryptographic_failure_does_not_say_why() {
         let telling = Error::new(ErrorKind::Crypto, "padding byte 3 is wrong");
         assert!(!status_from(&telling).message().contains("padding"));
+        let telling = Error::crypto().with_remedy("mend padding byte 3");
+        let status = status_from(&telling);
+        assert!(!status.message().contains("padding"));
+        let read = error_from(&status, Operation::Decrypt, Api::V2);
+        assert_eq!(read.remedy(), ErrorKind::Crypto.remedy());
+    }
+
+    #[test]
+    fn a_remedy_arrives_and_is_said_once() {
+        let own = "grant \u{201e}unwrap\u{201d}\non the key";
+        let sent = Error::new(ErrorKind::PermissionDenied, "no").with_remedy(own);
+        let read = error_from(&status_from(&sent), Operation::Encrypt, Api::V2);
+        assert_eq!(read.remedy(), "grant \u{201e}unwrap\u{201d} on the key");
+        assert_eq!(read.message(), "encrypt: no");
+        // Long ones are cut, at both ends.
+        let sent = sent.with_remedy("r".repeat(9000));
+        let read = error_from(&status_from(&sent), Operation::Encrypt, Api::V2);
+        assert!(read.remedy().len() < 600, "{}", read.remedy().len());
+        let mut hostile = status_from(&sent);
+        let long = "\u{1b}".repeat(9000);
+        let value = MetadataValue::from_bytes(long.as_bytes());
+        hostile.metadata_mut().insert_bin(REMEDY_TRAILER, value);
+        let read = error_from(&hostile, Operation::Encrypt, Api::V2);
+        assert!(read.remedy().len() < 600 && !read.remedy().contains('\u{1b}'));
+    }
+
+    #[test]
+    fn a_service_that_is_not_there_is_named() {
+        let status = Status::unimplemented("");
+        for (api, name, remedy) in [
+            (Api::V1Beta1, "KMS v1", "kms serve --kms-v1"),
+            (Api::V2, "KMS v2", "serves KMS v2"),
+        ] {
+            let error = error_from(&status, Operation::Describe, api);
+            assert_eq!(error.kind(), ErrorKind::Unsupported);
+            assert!(error.message().contains(name), "{error}");
+            assert!(error.remedy().contains(remedy), "{}", error.remedy());
+        }
+        // What our own server refuses by this code is another matter.
+        let own = status_from(&Error::new(ErrorKind::Unsupported, "annotations"));
+        let error = error_from(&own, Operation::Encrypt, Api::V1Beta1);
+        assert!(error.message().contains("annotations"), "{error}");
     }
 
     #[test]

@@ -73,6 +73,7 @@
 //! # runtime.block_on(async {
 //! // In a test of yours, `#[tokio::test] async fn it_conforms()`:
 //! let provider = MyProvider(StaticProvider::generate()?);
+//! // Panics if a rule is violated, and says which and how; `check_all` reports it instead.
 //! let report = conformance::run_all(&MyHarness(Arc::new(provider))).await;
 //! println!("{report}"); // what held, and which rules had no hook to be tested by
 //! # Ok::<(), Error>(())

@@ -13,8 +13,9 @@
 //! 3. [`Coalesce`]: below the caller's deadline, because a shared call must not end with the first
 //!    caller's time; above the retries, so that a thousand callers share one series of attempts
 //!    and do not multiply it.
-//! 4. [`Retry`]: its budget bounds the shared call, which has no deadline of its own. Without that
-//!    bound, or another `Timeout` here, a call that hangs would be joined by new callers for ever.
+//! 4. [`Retry`]: its budget ends the shared call, which has no deadline of its own, even in the
+//!    middle of an attempt. Without that end, or another `Timeout` here, a call that hangs would be
+//!    joined by new callers for ever.
 //! 5. [`Timeout`]: once more, for a single attempt, so that one that hangs leaves time for another.
 //! 6. The provider; or a [`Union`] of several, in which each member has layers 4 and 5 of its own,
 //!    so that an old vault that is down cannot use up the time of the others.

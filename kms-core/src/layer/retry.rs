@@ -1,14 +1,16 @@
 //! Tries again.
 
 use core::fmt;
+use core::pin::pin;
 use core::time::Duration;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use futures_util::future::{Either, select};
 
 use crate::{
-    CallOptions, Capabilities, Clock, Error, KeyId, KeyInfo, KeyProvider, SecretBytes,
-    SecureRandom, UnwrapOptions, WrapOptions, WrappedKey,
+    CallOptions, Capabilities, Clock, Error, ErrorKind, KeyId, KeyInfo, KeyProvider, SecretBytes,
+    SecureRandom, Tick, UnwrapOptions, WrapOptions, WrappedKey,
 };
 
 /// How often and how long [`Retry`] tries.
@@ -21,7 +23,7 @@ pub struct RetryPolicy {
     pub base_delay: Duration,
     /// What the longest wait does not grow beyond.
     pub max_delay: Duration,
-    /// The time for all attempts of a call whose caller gave no deadline.
+    /// The time for a call whose caller gave no deadline: all attempts and waits.
     pub budget: Duration,
 }
 
@@ -59,7 +61,7 @@ impl RetryPolicy {
         self
     }
 
-    /// Sets the time for all attempts of a call whose caller gave no deadline.
+    /// Sets the time for a call whose caller gave no deadline: all attempts and waits.
     #[must_use]
     pub const fn with_budget(mut self, budget: Duration) -> Self {
         self.budget = budget;
@@ -82,8 +84,13 @@ impl RetryPolicy {
 /// Between attempts it waits for a random time between nothing and a bound that doubles (full
 /// jitter), and longer by [`Error::retry_after`] if the service has said so. It never waits to the
 /// deadline or past it: where the wait would lead there, the error is returned at once, while the
-/// caller can still use the time. An attempt that hangs is not its business; put a
-/// [`Timeout`](super::Timeout) inside.
+/// caller can still use the time.
+///
+/// A call ends by its caller's deadline, or without one after [`RetryPolicy::budget`]. The inner
+/// provider is told that end. An attempt that still runs then is dropped, and the call fails with
+/// [`ErrorKind::DeadlineExceeded`], its source the error of the attempt before if there was one. So
+/// an attempt that hangs takes all the time there is; a [`Timeout`](super::Timeout) inside leaves
+/// some for another.
 #[derive(Debug)]
 pub struct Retry<P> {
     inner: P,
@@ -111,23 +118,30 @@ impl<P: KeyProvider> Retry<P> {
         self
     }
 
+    /// When a call ends that begins now.
+    fn end(&self, call: &CallOptions) -> Tick {
+        call.deadline
+            .unwrap_or_else(|| self.clock.now() + self.policy.budget)
+    }
+
     async fn retrying<T, F>(
         &self,
-        call: &CallOptions,
+        end: Tick,
+        operation: &'static str,
         mut attempt: impl FnMut() -> F + Send,
     ) -> Result<T, Error>
     where
         F: Future<Output = Result<T, Error>> + Send,
         T: Send,
     {
-        let end = call
-            .deadline
-            .unwrap_or_else(|| self.clock.now() + self.policy.budget);
         let mut attempts = 0_u32;
+        let mut last = None;
         loop {
-            let error = match attempt().await {
-                Ok(answer) => return Ok(answer),
-                Err(error) => error,
+            // An answer that is there wins over an end that has just come.
+            let error = match select(pin!(attempt()), self.clock.sleep_until(end)).await {
+                Either::Left((Ok(answer), _)) => return Ok(answer),
+                Either::Left((Err(error), _)) => error,
+                Either::Right(((), _)) => return Err(self.late(operation, last)),
             };
             attempts = attempts.saturating_add(1);
             if !error.is_retryable() || attempts >= self.policy.max_attempts {
@@ -139,8 +153,18 @@ impl<P: KeyProvider> Retry<P> {
             if next >= end {
                 return Err(error);
             }
+            last = Some(error);
             self.clock.sleep_until(next).await;
         }
+    }
+
+    fn late(&self, operation: &str, last: Option<Error>) -> Error {
+        let error = Error::new(
+            ErrorKind::DeadlineExceeded,
+            format!("{operation} has no answer by the end of its time"),
+        )
+        .with_provider(self.to_string());
+        last.into_iter().fold(error, Error::with_source)
     }
 
     /// A random part of the bound; all of it if there is no randomness, which is not the fault
@@ -171,12 +195,17 @@ impl<P: KeyProvider> KeyProvider for Retry<P> {
     }
 
     async fn current_key(&self, options: &CallOptions) -> Result<KeyInfo, Error> {
-        self.retrying(options, || self.inner.current_key(options))
+        let end = self.end(options);
+        let options = options.clone().with_deadline(end);
+        self.retrying(end, "current_key", || self.inner.current_key(&options))
             .await
     }
 
     async fn wrap(&self, dek: &SecretBytes, options: &WrapOptions) -> Result<WrappedKey, Error> {
-        self.retrying(&options.call, || self.inner.wrap(dek, options))
+        let end = self.end(&options.call);
+        let mut options = options.clone();
+        options.call.deadline = Some(end);
+        self.retrying(end, "wrap", || self.inner.wrap(dek, &options))
             .await
     }
 
@@ -185,17 +214,26 @@ impl<P: KeyProvider> KeyProvider for Retry<P> {
         wrapped: &WrappedKey,
         options: &UnwrapOptions,
     ) -> Result<SecretBytes, Error> {
-        self.retrying(&options.call, || self.inner.unwrap(wrapped, options))
+        let end = self.end(&options.call);
+        let mut options = options.clone();
+        options.call.deadline = Some(end);
+        self.retrying(end, "unwrap", || self.inner.unwrap(wrapped, &options))
             .await
     }
 
     async fn describe_key(&self, id: &KeyId, options: &CallOptions) -> Result<KeyInfo, Error> {
-        self.retrying(options, || self.inner.describe_key(id, options))
-            .await
+        let end = self.end(options);
+        let options = options.clone().with_deadline(end);
+        self.retrying(end, "describe_key", || {
+            self.inner.describe_key(id, &options)
+        })
+        .await
     }
 
     async fn list_keys(&self, options: &CallOptions) -> Result<Vec<KeyInfo>, Error> {
-        self.retrying(options, || self.inner.list_keys(options))
+        let end = self.end(options);
+        let options = options.clone().with_deadline(end);
+        self.retrying(end, "list_keys", || self.inner.list_keys(&options))
             .await
     }
 }

@@ -12,8 +12,9 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use super::id::{Fingerprint, KeyringId};
 use super::protect::{self, Lock, PassphraseCost, Protection};
-use super::state::{Keyring, KeyringId, Life, MAX_TIME_MS, MAX_VERSIONS, Material, Version};
+use super::state::{Keyring, Life, MAX_TIME_MS, MAX_VERSIONS, Material, Version};
 use crate::{Error, ErrorKind};
 
 const FORMAT: &str = "kms-local-keyring";
@@ -66,6 +67,7 @@ struct Passphrase {
 #[serde(deny_unknown_fields)]
 struct Record {
     version: u32,
+    fingerprint: String,
     state: RecordState,
     origin: Origin,
     created_ms: u64,
@@ -100,6 +102,7 @@ impl Record {
         };
         Some(Version {
             number: self.version,
+            fingerprint: Fingerprint::from_hex(&self.fingerprint)?,
             created_ms: self.created_ms,
             imported: self.origin == Origin::Imported,
             life,
@@ -168,7 +171,20 @@ impl Parsed {
         if !protection.verifies(&self.encoded, self.mac.as_ref()) {
             return Err(corrupt("its MAC is wrong: it was tampered with"));
         }
-        self.keyring(|version, stored| protection.open(stored, self.id, version))
+        let keyring = self.keyring(|version, stored| protection.open(stored, self.id, version))?;
+        let foreign = keyring.versions.iter().find(|version| {
+            version
+                .life
+                .material()
+                .is_some_and(|material| Fingerprint::of(&material.key) != version.fingerprint)
+        });
+        match foreign {
+            None => Ok(keyring),
+            Some(version) => Err(corrupt(&format!(
+                "`keys`, version {}: its fingerprint is not that of its material",
+                version.number
+            ))),
+        }
     }
 
     /// The versions without their keys, of a file whose passphrase is not known.
@@ -186,7 +202,7 @@ impl Parsed {
         for record in &self.content.keys {
             let version = record.read(self.lock.is_some(), &open).ok_or_else(|| {
                 corrupt(&format!(
-                    "`keys`, version {}: its state, due time and material do not fit together",
+                    "`keys`, version {}: its fingerprint, state, due time and material do not fit together",
                     record.version
                 ))
             })?;
@@ -317,6 +333,7 @@ fn record_of(version: &Version) -> Record {
     };
     Record {
         version: version.number,
+        fingerprint: version.fingerprint.to_hex(),
         state,
         origin: if version.imported {
             Origin::Imported
@@ -566,7 +583,7 @@ mod tests {
     #[test]
     fn what_no_keyring_holds_is_refused_by_name() {
         type Change = fn(&mut Content);
-        let changes: [(&str, Change); 13] = [
+        let changes: [(&str, Change); 17] = [
             ("keyring_id", |c| c.keyring_id = "5A".repeat(16)),
             ("in order", |c| c.keys[1].version = 1),
             ("in order", |c| drop(c.keys.remove(0))),
@@ -581,6 +598,16 @@ mod tests {
             ("version 1", |c| c.keys[0].destroy_due_ms = Some(u64::MAX)),
             ("version 2", |c| {
                 c.keys[1].material = Some(SecretText(Zeroizing::new("AAAA".into())));
+            }),
+            ("version 2", |c| {
+                c.keys[1].fingerprint = "0123456789ABCDEF".into();
+            }),
+            ("version 4", |c| c.keys[3].fingerprint.clear()),
+            ("version 5: its fingerprint is not", |c| {
+                c.keys[4].fingerprint = c.keys[1].fingerprint.clone();
+            }),
+            ("version 2: its fingerprint is not", |c| {
+                c.keys[1].fingerprint = "0".repeat(16);
             }),
             ("created_ms", |c| c.keys[4].created_ms = 1),
             ("updated_ms", |c| c.updated_ms = u64::MAX),

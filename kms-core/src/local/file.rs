@@ -1,9 +1,11 @@
 //! The keyring file on disk: read with care, replaced as a whole, one writer at a time.
 
+use core::fmt;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use tempfile::NamedTempFile;
@@ -11,6 +13,42 @@ use zeroize::Zeroizing;
 
 use super::document::MAX_LEN;
 use crate::{Error, ErrorKind};
+
+/// What makes written data last. Injected, so that a disk that fails can be tested.
+pub(super) trait Disk: fmt::Debug + Send + Sync {
+    /// Returns when what the handle stands for, a file or a directory, would survive a power
+    /// failure.
+    fn sync(&self, handle: &File) -> io::Result<()>;
+}
+
+/// The disk there is.
+#[derive(Debug)]
+pub(super) struct RealDisk;
+
+impl Disk for RealDisk {
+    fn sync(&self, handle: &File) -> io::Result<()> {
+        handle.sync_all()
+    }
+}
+
+/// Makes the names in a directory last, and with them the last rename.
+fn sync_directory(disk: &dyn Disk, directory: &Path) -> io::Result<()> {
+    if !cfg!(unix) {
+        return Ok(());
+    }
+    match File::open(directory).and_then(|directory| disk.sync(&directory)) {
+        // A file system that cannot sync a directory cannot do better.
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported
+            ) =>
+        {
+            Ok(())
+        }
+        other => other,
+    }
+}
 
 /// One state of a file, held so that any later one is told from it without reading.
 ///
@@ -20,9 +58,9 @@ use crate::{Error, ErrorKind};
 #[derive(Debug)]
 pub(super) struct Pin {
     stamp: Stamp,
-    /// Only held: as long as it is open, the file system cannot give its inode to a later file, so
-    /// no two files share a stamp.
-    _handle: File,
+    /// As long as it is open, the file system cannot give its inode to a later file, so no two
+    /// files share a stamp.
+    handle: File,
 }
 
 impl Pin {
@@ -71,11 +109,40 @@ const fn inode(_: &Metadata) -> [u64; 4] {
 pub(super) struct Contents {
     pub(super) bytes: Zeroizing<Vec<u8>>,
     pub(super) pin: Pin,
+    directory: PathBuf,
 }
 
-/// Reads a keyring file. `wide` lets others than the owner have rights to it.
+impl Contents {
+    /// Makes sure that this file is still there after a power failure.
+    ///
+    /// A file that was put in place by a rename is seen before the rename is safe. Whoever wraps
+    /// with a key from it must wait for that, or the data may outlive the key.
+    pub(super) fn make_durable(&self, disk: &dyn Disk) -> Result<(), Error> {
+        let file = if cfg!(unix) {
+            disk.sync(&self.pin.handle)
+        } else {
+            // Elsewhere a handle that only reads cannot be synced.
+            Ok(())
+        };
+        file.and_then(|()| sync_directory(disk, &self.directory))
+            .map_err(|source| {
+                io_error(
+                    "the keyring file was changed, and cannot be synced: it is not used yet",
+                    source,
+                )
+                .with_remedy("check the disk; the change is taken over when a sync succeeds")
+            })
+    }
+}
+
+/// Reads a keyring file. `wide` lets others than the owner have rights to it, and write to its
+/// directory.
 pub(super) fn read(path: &Path, wide: bool) -> Result<Contents, Error> {
     let cannot = |source| io_error("cannot read the keyring file", source);
+    // What is read and what is synced must lie in one directory, wherever a link leads later.
+    let target = fs::canonicalize(path)
+        .map_err(|source| path_error("cannot read the keyring file", path, source))?;
+    let (link, path) = (path, target.as_path());
     // Looked at before it is opened: opening a pipe would wait for a writer.
     if !fs::metadata(path).map_err(cannot)?.is_file() {
         return Err(Error::new(
@@ -87,6 +154,11 @@ pub(super) fn read(path: &Path, wide: bool) -> Result<Contents, Error> {
     let metadata = handle.metadata().map_err(cannot)?;
     if !wide {
         refuse_wide(path, &metadata)?;
+        refuse_wide_directory(parent_of(path))?;
+        // Who can replace the link decides what is read.
+        if parent_of(link) != parent_of(path) {
+            refuse_wide_directory(parent_of(link))?;
+        }
     }
     let len = usize::try_from(metadata.len())
         .ok()
@@ -112,9 +184,10 @@ pub(super) fn read(path: &Path, wide: bool) -> Result<Contents, Error> {
     })?;
     Ok(Contents {
         bytes,
+        directory: parent_of(path).to_path_buf(),
         pin: Pin {
             stamp: Stamp::new(&metadata),
-            _handle: handle,
+            handle,
         },
     })
 }
@@ -133,6 +206,32 @@ fn refuse_wide(path: &Path, metadata: &Metadata) -> Result<(), Error> {
     .with_remedy(format!("chmod 600 {}", path.display())))
 }
 
+/// Refuses a directory in which others could put a file of theirs in the place of the keyring.
+#[cfg(unix)]
+fn refuse_wide_directory(directory: &Path) -> Result<(), Error> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let metadata = fs::metadata(directory)
+        .map_err(|source| io_error("cannot look at the directory of the keyring", source))?;
+    let mode = metadata.permissions().mode() & 0o7777;
+    // Where the sticky bit is set, as in /tmp, nobody can replace the files of another user.
+    if mode & 0o022 == 0 || mode & 0o1000 != 0 {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorKind::PermissionDenied,
+        format!(
+            "the directory of the keyring has mode {mode:04o}: \
+             others than its owner can replace the keyring file"
+        ),
+    )
+    .with_remedy(format!("chmod go-w {}", directory.display())))
+}
+
+#[cfg(not(unix))]
+const fn refuse_wide_directory(_: &Path) -> Result<(), Error> {
+    Ok(())
+}
+
 #[cfg(not(unix))]
 const fn refuse_wide(_: &Path, _: &Metadata) -> Result<(), Error> {
     Ok(())
@@ -145,19 +244,20 @@ pub(super) struct Writer {
     directory: PathBuf,
     /// What begins the name of a file that is being written.
     prefix: OsString,
+    disk: Arc<dyn Disk>,
     /// Holds the lock.
     _lock: File,
 }
 
 impl Writer {
     /// Waits for the right to replace the file that `path` leads to.
-    pub(super) fn for_existing(path: &Path) -> Result<Self, Error> {
+    pub(super) fn for_existing(path: &Path, disk: Arc<dyn Disk>) -> Result<Self, Error> {
         let resolve = || {
             fs::canonicalize(path)
-                .map_err(|source| io_error("cannot find the keyring file", source))
+                .map_err(|source| path_error("cannot find the keyring file", path, source))
         };
         let target = resolve()?;
-        let writer = Self::lock(target)?;
+        let writer = Self::lock(target, disk)?;
         // The lock belongs to the file, not to the link that led to it.
         if resolve()? != writer.target {
             return Err(Error::new(
@@ -168,32 +268,30 @@ impl Writer {
         Ok(writer)
     }
 
-    /// Waits for the right to create `path`, where nothing may lie yet.
-    pub(super) fn for_new(path: &Path) -> Result<Self, Error> {
+    /// Waits for the right to create `path`, where nothing may lie yet. `wide` lets others than
+    /// the owner write to the directory.
+    pub(super) fn for_new(path: &Path, wide: bool, disk: Arc<dyn Disk>) -> Result<Self, Error> {
         let name = path
             .file_name()
             .ok_or_else(|| Error::new(ErrorKind::InvalidInput, "the keyring path names no file"))?;
-        let directory = match path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
-        };
-        let directory = fs::canonicalize(directory)
-            .map_err(|source| io_error("cannot find the directory of the keyring", source))?;
+        let directory = fs::canonicalize(parent_of(path)).map_err(|source| {
+            path_error("cannot find the directory of the keyring", path, source)
+        })?;
+        if !wide {
+            refuse_wide_directory(&directory)?;
+        }
         let target = directory.join(name);
         // Before the lock file is made, so that a mistaken `create` leaves nothing behind.
         refuse_existing(&target)?;
-        let writer = Self::lock(target)?;
+        let writer = Self::lock(target, disk)?;
         refuse_existing(&writer.target)?;
         Ok(writer)
     }
 
-    fn lock(target: PathBuf) -> Result<Self, Error> {
+    fn lock(target: PathBuf, disk: Arc<dyn Disk>) -> Result<Self, Error> {
         let cannot = |source| io_error("cannot lock the keyring for writing", source);
         let name = target.file_name().unwrap_or_else(|| OsStr::new("keyring"));
-        let directory = target
-            .parent()
-            .unwrap_or_else(|| Path::new("/"))
-            .to_path_buf();
+        let directory = parent_of(&target).to_path_buf();
         let prefix = [OsStr::new("."), name, OsStr::new(".kms-tmp-")]
             .into_iter()
             .collect();
@@ -203,6 +301,7 @@ impl Writer {
             target,
             directory,
             prefix,
+            disk,
             _lock: lock,
         };
         writer.remove_leftovers();
@@ -257,18 +356,29 @@ impl Writer {
             keep_owner_and_mode(temporary.as_file(), old)?;
         }
         temporary.write_all(bytes).map_err(cannot)?;
-        temporary.as_file().sync_all().map_err(cannot)?;
+        self.disk.sync(temporary.as_file()).map_err(cannot)?;
         Ok(temporary)
     }
 
     /// Makes the rename last.
     fn sync_directory(&self) -> Result<(), Error> {
-        if cfg!(unix) {
-            File::open(&self.directory)
-                .and_then(|directory| directory.sync_all())
-                .map_err(|source| io_error("cannot sync the directory of the keyring", source))?;
-        }
-        Ok(())
+        sync_directory(&*self.disk, &self.directory).map_err(|source| {
+            io_error(
+                "the new keyring file is in place, but its directory cannot be synced: \
+                 the change may or may not survive a power failure",
+                source,
+            )
+            .with_remedy("check the disk, then look which versions there are before you try again")
+        })
+    }
+}
+
+/// The directory of a path.
+fn parent_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        Some(_) => Path::new("."),
+        None => Path::new("/"),
     }
 }
 
@@ -340,5 +450,21 @@ fn refuse_existing(target: &Path) -> Result<(), Error> {
 }
 
 fn io_error(what: &str, source: io::Error) -> Error {
-    Error::new(ErrorKind::Io, format!("{what}: {source}")).with_source(source)
+    Error::new(ErrorKind::Io, what).with_source(source)
+}
+
+/// An error about a path; if its directory is what is missing, it says so.
+fn path_error(what: &str, path: &Path, source: io::Error) -> Error {
+    let directory = parent_of(path);
+    let missing = source.kind() == io::ErrorKind::NotFound
+        && fs::metadata(directory).is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+    let error = io_error(what, source);
+    if missing {
+        error.with_remedy(format!(
+            "create the directory {}, owned by the user who runs this, mode 0700",
+            directory.display()
+        ))
+    } else {
+        error
+    }
 }

@@ -41,8 +41,10 @@
 //! | puts an older copy back | is found out by a running provider, not by a new one | the same |
 //! | reads this process's memory | has the keys | has the keys |
 //!
-//! Only the owner may have rights to the file; a mode wider than 0600 is refused. The directory
-//! must be writable by nobody else.
+//! Only the owner may have rights to the file; a mode wider than 0600 is refused. So is a directory
+//! that group or others can write to, since they could put another file in its place; where the
+//! sticky bit keeps them from that, as in `/tmp`, it is taken.
+//! [`LocalOptions::wide_permissions`] lifts both. Directories further up are not looked at.
 //!
 //! # Limits
 //!
@@ -65,14 +67,16 @@
 //! – changes nothing. The newest version is the current one, always: it is made by `create`,
 //! `rotate` or `import`, and gives way only to a newer one, so wrapping never goes back to an
 //! older key by itself. Only enabled versions unwrap. A destroyed version leaves a tombstone, and
-//! its number and key id are never used again.
+//! its number and key id are never used again in that keyring.
 //!
 //! # Several processes
 //!
 //! Any number of processes may have one keyring open. Readers take no lock: a writer replaces the
 //! file as a whole, by a rename, and every call looks whether that has happened. Writers take turns
 //! by a lock on the file `PATH.lock`, which stays where it is, and read the keyring again under it,
-//! so no change is lost. Locks and renames are those of a local file system. If the path is a
+//! so no change is lost. Whoever finds a changed file makes sure that it is on the disk before it
+//! wraps with it, whether or not the writer got that far: no data outlives its key in a power
+//! failure. That takes the right to read the directory. Locks and renames are those of a local file system. If the path is a
 //! symbolic link, its target is replaced, and owner and mode are kept.
 //!
 //! # When the file cannot be read any more
@@ -82,9 +86,24 @@
 //! report what is wrong, until the file is in order again: data that is wrapped now might be
 //! readable by this process's memory alone.
 //!
-//! **Restoring a backup** that is older than the last rotation or import gives the next version a
-//! number that was taken. Data under the lost version cannot be opened, and two keys have had one
-//! id. After such a loss create a new keyring for new data, and keep the restored one to unwrap.
+//! # Copies and backups
+//!
+//! A keyring has one history. Copies of it that are changed apart, on two nodes or because a backup
+//! was restored, each give the next version number to a key of their own, and neither opens what
+//! the other has wrapped. So either let all nodes share **one** file, or **rotate in one place**
+//! and copy the file to the others, which never change theirs: everywhere before anything is
+//! wrapped under the new version, or nodes that have it not cannot open that for a while.
+//!
+//! A mistake shows, because a key id contains a fingerprint of the key: the copies announce
+//! different key ids, data that names another copy's key is
+//! [`KeyNotFound`](crate::ErrorKind::KeyNotFound) with a message that says so, and a provider that
+//! runs does not take over a file whose history is not a continuation of its own. Only a wrapped
+//! DEK without a key id (KMS v1) cannot say whose it is; there the answer is
+//! [`Crypto`](crate::ErrorKind::Crypto).
+//!
+//! A backup that is older than the last rotation or import lacks keys: what they wrapped can be
+//! opened again only with a newer copy of the file. Look for one before anything else. If there is
+//! none, the restored keyring may be used and rotated; its new keys get ids of their own.
 //!
 //! # The file, format version 1
 //!
@@ -105,6 +124,7 @@
 //!     check       32 bytes, HKDF label "kms local keyring v1: check"
 //!   keys        versions 1, 2, 3, … without a gap; of each:
 //!     version
+//!     fingerprint of the key, 16 lower-case hexadecimal digits; stays when the key is destroyed
 //!     state       "enabled", "disabled", "pending_destruction" or "destroyed"
 //!     origin      "generated" or "imported"
 //!     created_ms
@@ -120,12 +140,14 @@
 //! Bytes are Base64 (RFC 4648, section 4). A wrapped DEK is
 //! `0x01 ‖ version, u32 ‖ nonce, 12 bytes ‖ ciphertext ‖ tag, 16 bytes`, AAD
 //! `"kms local wrap v1" ‖ u16 length of key id ‖ key id ‖ canonical context`, integers big-endian.
-//! A key id is `local/<keyring id>/<version>`.
+//! A key id is `local/<keyring id>/<version>-<fingerprint>`; the fingerprint is the first 8 bytes of
+//! HMAC-SHA256 of `"kms local key id v1"` under the key.
 
 mod check;
 mod document;
 mod file;
 mod gcm;
+mod id;
 mod options;
 mod protect;
 mod provider;

@@ -4,6 +4,7 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use super::PassphraseCost;
+use super::file::{Disk, RealDisk};
 use crate::{Clock, OsRandom, SecretBytes, SecureRandom};
 
 /// How to create or open a keyring.
@@ -21,9 +22,11 @@ pub struct LocalOptions {
     pub passphrase_cost: PassphraseCost,
     /// The shortest grace period that a destruction may be scheduled with. Default: 7 days.
     pub min_grace: Duration,
-    /// Whether the file may give rights to others than its owner. Default: no; then a mode wider
-    /// than 0600 is refused (on Unix, the only place where it is looked at).
+    /// Whether the file may give rights to others than its owner, and its directory the right to
+    /// write. Default: no; then a file wider than 0600 is refused, and a directory that group or
+    /// others can write to and that is not sticky (on Unix, the only place where it is looked at).
     pub wide_permissions: bool,
+    pub(super) disk: Arc<dyn Disk>,
 }
 
 impl LocalOptions {
@@ -40,6 +43,7 @@ impl LocalOptions {
             passphrase_cost: PassphraseCost::default(),
             min_grace: Self::DEFAULT_MIN_GRACE,
             wide_permissions: false,
+            disk: Arc::new(RealDisk),
         }
     }
 
@@ -71,8 +75,8 @@ impl LocalOptions {
         self
     }
 
-    /// Sets whether the file may give rights to others than its owner, as the files of a mounted
-    /// Kubernetes Secret do.
+    /// Sets whether file and directory may give rights to others than their owner, as those of a
+    /// mounted Kubernetes Secret do.
     #[must_use]
     pub const fn with_wide_permissions(mut self, yes: bool) -> Self {
         self.wide_permissions = yes;

@@ -14,7 +14,8 @@ use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
 use super::gcm;
-use super::state::{KEY_LEN, KeyringId, Material};
+use super::id::KeyringId;
+use super::state::{KEY_LEN, Material};
 use crate::{Error, ErrorKind, SecretBytes, SecureRandom};
 
 const LABEL_WRAP: &[u8] = b"kms local keyring v1: wrap";

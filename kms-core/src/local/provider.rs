@@ -9,10 +9,11 @@ use async_trait::async_trait;
 
 use super::check::unlock;
 use super::document::{self, Parsed};
-use super::file::{self, Pin, Writer};
+use super::file::{self, Disk, Pin, Writer};
+use super::id::KeyringId;
 use super::options::LocalOptions;
 use super::protect::{PassphraseCost, PassphraseKeys, Protection};
-use super::state::{KEY_LEN, Keyring, KeyringId, KeyringVersion, Life, Material, millis_of};
+use super::state::{KEY_LEN, Keyring, KeyringVersion, Life, Material, millis_of};
 use super::wrap;
 use crate::{
     CallOptions, Capabilities, Clock, ContextSupport, Error, ErrorKind, KeyId, KeyInfo,
@@ -35,6 +36,7 @@ pub struct LocalProvider {
     random: Arc<dyn SecureRandom>,
     min_grace: Duration,
     wide_permissions: bool,
+    disk: Arc<dyn Disk>,
     served: Mutex<Served>,
 }
 
@@ -54,7 +56,9 @@ impl LocalProvider {
     /// # Errors
     ///
     /// [`ErrorKind::InvalidInput`] if there is anything at the path already (it is left as it is),
-    /// or the passphrase is empty or too long; [`ErrorKind::Io`] if the file cannot be written.
+    /// or the passphrase is empty or too long; [`ErrorKind::PermissionDenied`] if others than its
+    /// owner can write to the directory, unless it is sticky as `/tmp` is; [`ErrorKind::Io`] if
+    /// the file cannot be written.
     pub fn create(path: impl Into<PathBuf>, options: LocalOptions) -> Result<Self, Error> {
         let path = path.into();
         let name = name_of(&path);
@@ -71,7 +75,7 @@ impl LocalProvider {
         let first = protection.seal(SecretBytes::random(random, KEY_LEN)?, id, 1, random)?;
         let now_ms = millis_of(options.clock.wall_time());
         let keyring = Keyring::new(id, first, false, now_ms);
-        let writer = Writer::for_new(&path)?;
+        let writer = Writer::for_new(&path, options.wide_permissions, Arc::clone(&options.disk))?;
         writer.create(&document::render(&keyring, &protection)?)?;
         // Read back what the disk has, under the same lock.
         Self::load(path, options, |_| Ok(protection))
@@ -86,7 +90,7 @@ impl LocalProvider {
     /// [`ErrorKind::Corrupt`] if the file is torn or tampered with; [`ErrorKind::Unauthenticated`]
     /// if the passphrase is wrong or missing; [`ErrorKind::InvalidInput`] if one is given and the
     /// keyring has none; [`ErrorKind::PermissionDenied`] if others than its owner have rights to
-    /// the file; [`ErrorKind::Unsupported`] if a newer version of this software wrote it;
+    /// the file, or can write to its directory and that is not sticky; [`ErrorKind::Unsupported`] if a newer version of this software wrote it;
     /// [`ErrorKind::Io`] if it is not there or cannot be read.
     pub fn open(path: impl Into<PathBuf>, mut options: LocalOptions) -> Result<Self, Error> {
         let path = path.into();
@@ -105,6 +109,7 @@ impl LocalProvider {
         let parsed = document::parse(&contents.bytes)?;
         let protection = unlock(&parsed)?;
         let keyring = parsed.open(&protection)?;
+        contents.make_durable(&*options.disk)?;
         Ok(Self {
             name: name_of(&path),
             path,
@@ -112,6 +117,7 @@ impl LocalProvider {
             random: options.random,
             min_grace: options.min_grace,
             wide_permissions: options.wide_permissions,
+            disk: options.disk,
             served: Mutex::new(Served {
                 keyring: Arc::new(keyring),
                 protection: Arc::new(protection),
@@ -157,7 +163,8 @@ impl LocalProvider {
     ///
     /// [`ErrorKind::Unsupported`] if the keyring holds 10,000 versions; the errors of
     /// [`reload`](Self::reload), and then nothing is written; [`ErrorKind::Io`] if the file cannot
-    /// be written.
+    /// be written, or if it is in place and its directory cannot be synced: then the change may or
+    /// may not survive a power failure, and nothing here uses it until a sync has succeeded.
     pub fn rotate(&self) -> Result<KeyringVersion, Error> {
         let key = SecretBytes::random(&*self.random, KEY_LEN);
         self.named(key.and_then(|key| self.add(key, false)))
@@ -192,8 +199,13 @@ impl LocalProvider {
         })
     }
 
-    /// Switches a version off: it does not unwrap until it is enabled again. A good first step
-    /// before it is destroyed, since it shows who still needs it.
+    /// Switches a version off: it does not unwrap until it is enabled again.
+    ///
+    /// A good first step before it is destroyed, since what still needs it fails while there is a
+    /// way back. But **silence proves nothing** at first: programs that keep unwrapped DEKs go on
+    /// opening data without asking. A KMS plugin's cache may do so for ten minutes, kube-apiserver
+    /// for a day or longer. Only when each of them has restarted and read what it stores does
+    /// silence mean that nothing needs the version; a census of the stored data says it better.
     ///
     /// # Errors
     ///
@@ -289,7 +301,8 @@ impl LocalProvider {
     /// # Errors
     ///
     /// [`ErrorKind::InvalidInput`] if the passphrase is empty or over 1,024 bytes; otherwise as
-    /// [`rotate`](Self::rotate).
+    /// [`rotate`](Self::rotate). If the directory cannot be synced, open the keyring again: with
+    /// the new passphrase, or the old one if the change has not survived.
     pub fn change_passphrase(
         &self,
         passphrase: Option<&SecretBytes>,
@@ -300,7 +313,7 @@ impl LocalProvider {
 
     fn protect(&self, passphrase: Option<&SecretBytes>, cost: PassphraseCost) -> Result<(), Error> {
         let protection = protection_of(passphrase, cost, &*self.random)?;
-        let writer = Writer::for_existing(&self.path)?;
+        let writer = Writer::for_existing(&self.path, Arc::clone(&self.disk))?;
         // Held until the new keys are in place: nobody here may see the file without them.
         let mut served = self.served();
         self.read_again(&mut served)?;
@@ -324,9 +337,9 @@ impl LocalProvider {
             };
         }
         next.touch(millis_of(self.clock.wall_time()))?;
-        writer.replace(&document::render(&next, &protection)?)?;
-        served.protection = Arc::new(protection);
-        self.read_again(&mut served)
+        let written = writer.replace(&document::render(&next, &protection)?);
+        let adopted = self.adopt(&mut served, Arc::new(protection));
+        written.and(adopted)
     }
 
     /// Changes one version.
@@ -346,7 +359,7 @@ impl LocalProvider {
         &self,
         change: impl FnOnce(&mut Keyring, &Protection, u64) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        let writer = Writer::for_existing(&self.path)?;
+        let writer = Writer::for_existing(&self.path, Arc::clone(&self.disk))?;
         let (keyring, protection) = {
             let mut served = self.served();
             self.read_again(&mut served)?;
@@ -357,8 +370,10 @@ impl LocalProvider {
         let now_ms = millis_of(self.clock.wall_time());
         let outcome = change(&mut next, &protection, now_ms)?;
         if next.revision != keyring.revision {
-            writer.replace(&document::render(&next, &protection)?)?;
-            self.read_again(&mut self.served())?;
+            let written = writer.replace(&document::render(&next, &protection)?);
+            // Even if that failed, there may be a new file; then it is taken over as a reader would.
+            let adopted = self.read_again(&mut self.served());
+            written.and(adopted)?;
         }
         Ok(outcome)
     }
@@ -383,6 +398,12 @@ impl LocalProvider {
 
     /// Serves what the file holds; if it cannot, what was served stays.
     fn read_again(&self, served: &mut Served) -> Result<(), Error> {
+        let protection = Arc::clone(&served.protection);
+        self.adopt(served, protection)
+    }
+
+    /// As [`read_again`](Self::read_again), for a file that is under this protection.
+    fn adopt(&self, served: &mut Served, protection: Arc<Protection>) -> Result<(), Error> {
         let contents = file::read(&self.path, self.wide_permissions)?;
         let parsed = document::parse(&contents.bytes)?;
         if parsed.id() != served.keyring.id {
@@ -392,18 +413,18 @@ impl LocalProvider {
             )
             .with_remedy("put the file back; if the other one is meant, start again with it"));
         }
-        if parsed.lock() != served.protection.lock() {
+        if parsed.lock() != protection.lock() {
             return Err(Error::new(
                 ErrorKind::Unauthenticated,
                 "the passphrase of the keyring was changed, set or removed",
             )
             .with_remedy("open the keyring again with the passphrase it has now"));
         }
-        let keyring = parsed.open(&served.protection)?;
+        let keyring = parsed.open(&protection)?;
         let older = keyring.revision < served.keyring.revision
             || (keyring.revision == served.keyring.revision && parsed.digest() != served.digest);
-        if older {
-            // Its next version would take a number, and so a key id, that is taken.
+        if older || !keyring.continues(&served.keyring) {
+            // What was wrapped here since would not open with it.
             return Err(Error::new(
                 ErrorKind::Corrupt,
                 format!(
@@ -413,7 +434,11 @@ impl LocalProvider {
             )
             .with_remedy("put the newest copy of the file back"));
         }
+        if parsed.digest() != served.digest {
+            contents.make_durable(&*self.disk)?;
+        }
         served.keyring = Arc::new(keyring);
+        served.protection = protection;
         served.digest = parsed.digest();
         served.pin = contents.pin;
         Ok(())
@@ -446,30 +471,24 @@ impl LocalProvider {
         options: &UnwrapOptions,
     ) -> Result<SecretBytes, Error> {
         let (keyring, fault) = self.look();
-        let number = match wrapped.key_id() {
-            Some(id) => {
-                let number = keyring.id.version_of(id).ok_or_else(|| {
-                    Error::new(ErrorKind::KeyNotFound, "this keyring has no such key")
-                        .with_key_id(id.clone())
-                })?;
-                if keyring.version(number).is_ok()
-                    && wrap::named_version(wrapped.ciphertext()) != Some(number)
-                {
-                    return Err(Error::crypto());
-                }
-                number
-            }
-            None => wrap::named_version(wrapped.ciphertext()).ok_or_else(Error::crypto)?,
+        let named = wrap::named_version(wrapped.ciphertext());
+        let found = match wrapped.key_id() {
+            Some(id) => keyring.find(id),
+            None => named
+                .ok_or_else(Error::crypto)
+                .and_then(|number| keyring.version(number).map_err(|_| Error::crypto())),
         };
-        if let Err(unknown) = keyring.version(number) {
+        let is_ours = wrapped
+            .key_id()
+            .map_or_else(|| named.is_some(), |id| keyring.id.named_by(id).is_some());
+        let version = match (found, fault) {
+            (Ok(version), _) if named == Some(version.number) => version,
+            (Ok(_), _) => return Err(Error::crypto()),
             // The file that cannot be read may hold it.
-            return Err(match (fault, wrapped.key_id()) {
-                (Some(fault), _) => fault,
-                (None, Some(_)) => unknown,
-                (None, None) => Error::crypto(),
-            });
-        }
-        wrap::open(&keyring, number, &options.context, wrapped.ciphertext())
+            (Err(_), Some(fault)) if is_ours => return Err(fault),
+            (Err(unknown), _) => return Err(unknown),
+        };
+        wrap::open(&keyring, version, &options.context, wrapped.ciphertext())
     }
 }
 
@@ -504,13 +523,10 @@ impl KeyProvider for LocalProvider {
     }
 
     async fn describe_key(&self, id: &KeyId, _: &CallOptions) -> Result<KeyInfo, Error> {
-        self.named(self.fresh().and_then(|keyring| {
-            let number = keyring.id.version_of(id).ok_or_else(|| {
-                Error::new(ErrorKind::KeyNotFound, "this keyring has no such key")
-                    .with_key_id(id.clone())
-            })?;
-            Ok(keyring.describe(keyring.version(number)?)?.info)
-        }))
+        self.named(
+            self.fresh()
+                .and_then(|keyring| Ok(keyring.describe(keyring.find(id)?)?.info)),
+        )
     }
 
     async fn list_keys(&self, _: &CallOptions) -> Result<Vec<KeyInfo>, Error> {
@@ -547,4 +563,175 @@ fn protection_of(
 fn name_of(path: &Path) -> String {
     let path = path.display().to_string();
     format!("local:{}", path.replace(char::is_control, "\u{fffd}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::io;
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+    use std::time::SystemTime;
+
+    use futures_util::FutureExt as _;
+
+    use super::*;
+    use crate::{Sleep, Tick};
+
+    #[derive(Debug)]
+    struct StoppedClock;
+
+    impl Clock for StoppedClock {
+        fn now(&self) -> Tick {
+            Tick::ORIGIN
+        }
+        fn wall_time(&self) -> SystemTime {
+            SystemTime::UNIX_EPOCH
+        }
+        fn sleep_until(&self, _: Tick) -> Sleep {
+            Box::pin(core::future::pending())
+        }
+    }
+
+    /// A disk that can lose its ability to sync directories.
+    #[derive(Debug, Default)]
+    struct FragileDisk {
+        broken: AtomicBool,
+        syncs: AtomicUsize,
+    }
+
+    impl FragileDisk {
+        fn set_broken(&self, broken: bool) {
+            self.broken.store(broken, Ordering::SeqCst);
+        }
+    }
+
+    impl Disk for FragileDisk {
+        fn sync(&self, handle: &File) -> io::Result<()> {
+            self.syncs.fetch_add(1, Ordering::SeqCst);
+            if self.broken.load(Ordering::SeqCst) && handle.metadata()?.is_dir() {
+                return Err(io::Error::other("the disk is full of holes"));
+            }
+            Ok(())
+        }
+    }
+
+    fn options(disk: &Arc<FragileDisk>) -> LocalOptions {
+        let mut options = LocalOptions::new(Arc::new(StoppedClock));
+        options.disk = Arc::clone(disk) as Arc<dyn Disk>;
+        options
+    }
+
+    /// Two providers over one keyring, each with its own disk.
+    struct Pair {
+        _directory: tempfile::TempDir,
+        path: PathBuf,
+        disks: [Arc<FragileDisk>; 2],
+        providers: [LocalProvider; 2],
+    }
+
+    fn pair() -> Pair {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("keyring.json");
+        let disks = [Arc::default(), Arc::default()];
+        let one = LocalProvider::create(&path, options(&disks[0])).unwrap();
+        let two = LocalProvider::open(&path, options(&disks[1])).unwrap();
+        Pair {
+            _directory: directory,
+            path,
+            disks,
+            providers: [one, two],
+        }
+    }
+
+    fn wrap(provider: &LocalProvider) -> Result<WrappedKey, Error> {
+        let dek = SecretBytes::from_vec(vec![7; 32]);
+        let options = WrapOptions::default();
+        provider.wrap(&dek, &options).now_or_never().unwrap()
+    }
+
+    fn opens(provider: &LocalProvider, wrapped: &WrappedKey) -> bool {
+        let options = UnwrapOptions::default();
+        provider
+            .unwrap(wrapped, &options)
+            .now_or_never()
+            .unwrap()
+            .is_ok()
+    }
+
+    #[test]
+    fn a_reader_wraps_with_no_key_that_a_power_failure_could_take() {
+        let pair = pair();
+        let [writer, reader] = &pair.providers;
+        let old = wrap(reader).unwrap();
+        pair.disks[1].set_broken(true);
+        let rotated = writer.rotate().unwrap().info.id;
+        for _ in 0..2 {
+            let error = wrap(reader).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Io);
+            assert!(error.message().contains("not used yet"), "{error}");
+            assert!(reader.list().is_err());
+            assert!(opens(reader, &old));
+        }
+        let late = LocalProvider::open(&pair.path, options(&pair.disks[1]));
+        assert_eq!(late.unwrap_err().kind(), ErrorKind::Io);
+        pair.disks[1].set_broken(false);
+        assert_eq!(wrap(reader).unwrap().key_id(), Some(&rotated));
+    }
+
+    #[test]
+    fn a_writer_whose_sync_fails_says_so_and_does_not_use_the_new_key() {
+        let pair = pair();
+        let [writer, reader] = &pair.providers;
+        let old = wrap(writer).unwrap();
+        pair.disks[0].set_broken(true);
+        let error = writer.rotate().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Io);
+        assert!(error.message().contains("may or may not"), "{error}");
+        assert_eq!(wrap(writer).unwrap_err().kind(), ErrorKind::Io);
+        // Nor is another version made on top of it.
+        assert_eq!(writer.rotate().unwrap_err().kind(), ErrorKind::Io);
+        assert!(opens(writer, &old));
+        pair.disks[0].set_broken(false);
+        let new = wrap(writer).unwrap();
+        assert_ne!(new.key_id(), old.key_id());
+        assert_eq!(writer.list().unwrap().len(), 2);
+        assert!(opens(reader, &new));
+    }
+
+    #[test]
+    fn a_passphrase_whose_sync_fails_leaves_the_provider_whole() {
+        let pair = pair();
+        let [writer, _] = &pair.providers;
+        let old = wrap(writer).unwrap();
+        pair.disks[0].set_broken(true);
+        let passphrase = SecretBytes::copy_from_slice(b"open sesame");
+        let cost = PassphraseCost::new(8, 1, 1).unwrap();
+        let error = writer
+            .change_passphrase(Some(&passphrase), cost)
+            .unwrap_err();
+        assert!(error.message().contains("may or may not"), "{error}");
+        assert!(opens(writer, &old));
+        pair.disks[0].set_broken(false);
+        assert_eq!(wrap(writer).unwrap_err().kind(), ErrorKind::Unauthenticated);
+        assert!(opens(writer, &old));
+        let again = options(&pair.disks[0]).with_passphrase(passphrase);
+        assert!(opens(
+            &LocalProvider::open(&pair.path, again).unwrap(),
+            &old
+        ));
+    }
+
+    #[test]
+    fn only_a_change_is_synced() {
+        let pair = pair();
+        let [writer, reader] = &pair.providers;
+        writer.rotate().unwrap();
+        wrap(reader).unwrap();
+        let syncs = pair.disks[1].syncs.load(Ordering::SeqCst);
+        for _ in 0..10 {
+            wrap(reader).unwrap();
+            reader.reload().unwrap();
+        }
+        assert_eq!(pair.disks[1].syncs.load(Ordering::SeqCst), syncs);
+    }
 }

@@ -6,10 +6,11 @@
 //!
 //! The version stands in the bytes because Kubernetes KMS v1 stores nothing else. The AAD is
 //! `"kms local wrap v1" ‖ u16 length of key id ‖ key id ‖ canonical context`; the key id holds the
-//! version, so one that was changed does not open. All integers are big-endian.
+//! version and the key's fingerprint, so a version that was changed does not open. All integers are
+//! big-endian.
 
 use super::gcm;
-use super::state::Keyring;
+use super::state::{Keyring, Version};
 use crate::{EncryptionContext, Error, KeyId, SecretBytes, SecureRandom};
 
 /// The longest DEK, in bytes.
@@ -25,13 +26,13 @@ pub(super) fn seal(
     dek: &SecretBytes,
     random: &dyn SecureRandom,
 ) -> Result<(KeyId, Vec<u8>), Error> {
-    let number = keyring.current()?.number;
-    let id = keyring.id.key_id(number)?;
+    let version = keyring.current()?;
+    let id = keyring.id_of(version)?;
     let mut header = [FORMAT; HEADER_LEN];
     if let Some(field) = header.last_chunk_mut::<4>() {
-        *field = number.to_be_bytes();
+        *field = version.number.to_be_bytes();
     }
-    let key = &keyring.usable(number)?.key;
+    let key = &keyring.usable(version)?.key;
     let out = gcm::seal(key, &aad(&id, context), dek.expose(), &header, random)?;
     Ok((id, out))
 }
@@ -53,12 +54,12 @@ pub(super) fn named_version(ciphertext: &[u8]) -> Option<u32> {
 /// Unwraps with a version that may be used.
 pub(super) fn open(
     keyring: &Keyring,
-    number: u32,
+    version: &Version,
     context: &EncryptionContext,
     ciphertext: &[u8],
 ) -> Result<SecretBytes, Error> {
-    let id = keyring.id.key_id(number)?;
-    let key = &keyring.usable(number)?.key;
+    let id = keyring.id_of(version)?;
+    let key = &keyring.usable(version)?.key;
     ciphertext
         .get(HEADER_LEN..)
         .and_then(|sealed| gcm::open(key, &aad(&id, context), sealed))

@@ -3,9 +3,11 @@
 mod allocations;
 mod cache;
 mod config;
+mod envelope;
 mod laws;
 mod published;
 mod reading;
+mod sealed;
 mod state;
 #[path = "../support/mod.rs"]
 mod support;

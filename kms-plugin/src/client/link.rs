@@ -4,6 +4,7 @@ use core::fmt;
 use core::pin::Pin;
 use core::task::{Context, Poll};
 use core::time::Duration;
+use std::io;
 use std::sync::Arc;
 
 use hyper_util::rt::TokioIo;
@@ -16,7 +17,7 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Response, Status};
 use tower::Service;
 
-use crate::grpc::{Operation, error_from, one_line};
+use crate::grpc::{Api, Operation, error_from, one_line};
 use crate::socket::SocketAddress;
 
 /// The longest plaintext that a plugin may return, in bytes. Seeds and DEKs have 32.
@@ -24,6 +25,9 @@ const MAX_UNWRAPPED_LEN: usize = 4096;
 /// The first pause before a failed connection is tried again, and the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
+/// How long a socket may be missing, or closed to us, before that is the answer: a plugin that is
+/// restarted removes its socket and makes it again, and sets its mode and owner after that.
+const ABSENCE_LIMIT: Duration = Duration::from_millis(500);
 /// The most of a transport's error text that is kept, in bytes.
 const MAX_FAULT_LEN: usize = 256;
 
@@ -88,12 +92,13 @@ impl ClientOptions {
 #[derive(Debug)]
 pub(super) struct Link {
     address: SocketAddress,
+    api: Api,
     options: ClientOptions,
     channel: PluginChannel,
 }
 
 impl Link {
-    pub(super) fn new(address: SocketAddress, options: ClientOptions) -> Self {
+    pub(super) fn new(address: SocketAddress, api: Api, options: ClientOptions) -> Self {
         let path = address.to_connect_path();
         let connector = tower::service_fn(move |_: http::Uri| {
             let path = path.clone();
@@ -104,6 +109,7 @@ impl Link {
             Endpoint::from_static("http://localhost").connect_with_connector_lazy(connector);
         Self {
             address,
+            api,
             options,
             channel: PluginChannel(channel),
         }
@@ -141,6 +147,7 @@ impl Link {
         let limit = clock.now() + self.options.timeout;
         let deadline = options.deadline.map_or(limit, |own| own.min(limit));
         let mut fault = None;
+        let mut absent_since = None;
         let mut pause = FIRST_PAUSE;
         loop {
             let left = deadline.since(clock.now());
@@ -160,8 +167,19 @@ impl Link {
                 Ok(response) => return Ok(response.into_inner()),
                 Err(status) => match transport_fault(&status) {
                     Some(Unreachable::TimedOut) => {}
-                    Some(Unreachable::Broken(text)) => fault = Some(text),
-                    None => return Err(self.name(error_from(&status, operation))),
+                    Some(Unreachable::Broken(text)) => {
+                        fault = Some(text);
+                        absent_since = None;
+                    }
+                    Some(Unreachable::Absent(why, text)) => {
+                        let now = clock.now();
+                        let since = *absent_since.get_or_insert(now);
+                        if now.since(since) >= ABSENCE_LIMIT {
+                            return Err(self.name(absent(operation, why, &text)));
+                        }
+                        fault = Some(text);
+                    }
+                    None => return Err(self.name(error_from(&status, operation, self.api))),
                 },
             }
             clock.sleep_until((clock.now() + pause).min(deadline)).await;
@@ -219,6 +237,21 @@ impl Link {
     }
 }
 
+fn absent(operation: Operation, why: Absence, text: &str) -> Error {
+    let message = format!(
+        "{}: no connection to the plugin: {text}",
+        operation.as_str()
+    );
+    match why {
+        Absence::Missing => Error::new(ErrorKind::Unavailable, message)
+            .with_remedy("check that the plugin runs, and that it listens at this path"),
+        Absence::Denied => Error::new(ErrorKind::PermissionDenied, message).with_remedy(
+            "run this as a user who may use the socket, or let the plugin give the socket another \
+             mode or owner",
+        ),
+    }
+}
+
 fn too_late(operation: Operation, fault: Option<String>) -> Error {
     let operation = operation.as_str();
     match fault {
@@ -252,15 +285,26 @@ pub(super) struct PluginChannel(Channel);
 pub(super) enum Unreachable {
     /// The channel's own timer, which runs beside ours, was first.
     TimedOut,
+    /// The socket cannot be connected to as things are, whatever the plugin does.
+    Absent(Absence, String),
     /// Anything else, in one line.
     Broken(String),
+}
+
+/// Why the operating system does not let us at a socket.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Absence {
+    /// There is no such file (`ENOENT`).
+    Missing,
+    /// We may not use it, or not reach its directory (`EACCES`, `EPERM`).
+    Denied,
 }
 
 impl fmt::Display for Unreachable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::TimedOut => f.write_str("timed out"),
-            Self::Broken(text) => f.write_str(text),
+            Self::Absent(_, text) | Self::Broken(text) => f.write_str(text),
         }
     }
 }
@@ -275,9 +319,13 @@ impl From<&(dyn core::error::Error + 'static)> for Unreachable {
             cause = inner;
         }
         if cause.is::<tonic::TimeoutExpired>() {
-            Self::TimedOut
-        } else {
-            Self::Broken(one_line(&cause.to_string(), MAX_FAULT_LEN))
+            return Self::TimedOut;
+        }
+        let text = one_line(&cause.to_string(), MAX_FAULT_LEN);
+        match cause.downcast_ref::<io::Error>().map(io::Error::kind) {
+            Some(io::ErrorKind::NotFound) => Self::Absent(Absence::Missing, text),
+            Some(io::ErrorKind::PermissionDenied) => Self::Absent(Absence::Denied, text),
+            _ => Self::Broken(text),
         }
     }
 }
@@ -300,5 +348,32 @@ impl Service<http::Request<tonic::body::Body>> for PluginChannel {
     fn call(&mut self, request: http::Request<tonic::body::Body>) -> Self::Future {
         let answer = self.0.call(request);
         Box::pin(async move { answer.await.map_err(Unreachable::from) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_operating_system_says_of_a_socket_is_told_apart() {
+        let read = |errno| {
+            let error = io::Error::from_raw_os_error(errno);
+            Unreachable::from(&error as &(dyn core::error::Error + 'static))
+        };
+        let kind = |fault| match fault {
+            Unreachable::Absent(why, text) => {
+                let error = absent(Operation::Describe, why, &text);
+                assert!(error.message().contains(&text), "{error}");
+                Some(error.kind())
+            }
+            _ => None,
+        };
+        // ENOENT, EACCES, EPERM.
+        assert_eq!(kind(read(2)), Some(ErrorKind::Unavailable));
+        assert_eq!(kind(read(13)), Some(ErrorKind::PermissionDenied));
+        assert_eq!(kind(read(1)), Some(ErrorKind::PermissionDenied));
+        // ECONNRESET or the like: it is there.
+        assert_eq!(kind(read(104)), None);
     }
 }

@@ -7,7 +7,11 @@
 //! [`ErrorKind::Protocol`](kms_core::ErrorKind::Protocol).
 //!
 //! A call that fails in transport is made again until its deadline: the three calls change nothing
-//! at the plugin, so a second one does no harm. What the plugin itself answers is final.
+//! at the plugin, so a second one does no harm. What the plugin itself answers is final. So is a
+//! socket that is not there (`ENOENT`), or that the operating system does not let us use (`EACCES`,
+//! `EPERM`), for half a second: a plugin that is restarted has made its socket again by then, and
+//! one that is not running is not worth the whole time. A socket that is there and refuses
+//! connections is waited for until the deadline.
 //!
 //! # Errors
 //!
@@ -25,11 +29,15 @@
 //! | `DEADLINE_EXCEEDED`, or no answer by the deadline | `DeadlineExceeded` |
 //! | `ABORTED`, `ALREADY_EXISTS` | `Conflict` |
 //! | `DATA_LOSS` | `Corrupt` |
-//! | `UNIMPLEMENTED` | `Unsupported` |
+//! | `UNIMPLEMENTED` | `Unsupported`: the plugin does not serve this version of the API |
+//! | no socket at the address for 0.5 s | `Unavailable` |
+//! | the socket may not be used, for 0.5 s | `PermissionDenied` |
 //! | `UNKNOWN`, `INTERNAL`: what plugins in Go return for any error | `Internal`, with the remedy to read the plugin's log |
 //! | `OK` without a message | `Protocol` |
 //!
-//! The plugin's text becomes the message, cut at 768 bytes and freed of control characters.
+//! The plugin's text becomes the message, cut at 768 bytes and freed of control characters. The
+//! remedy is the one that this crate's server sent (trailer `kms-remedy-bin`, cut at 512 bytes), else
+//! that of the kind.
 //!
 //! # Secrets
 //!

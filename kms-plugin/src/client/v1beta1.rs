@@ -10,7 +10,7 @@ use tokio::sync::OnceCell;
 
 use super::ClientOptions;
 use super::link::{Link, PluginChannel};
-use crate::grpc::{Operation, one_line};
+use crate::grpc::{Api, Operation, one_line};
 use crate::proto::v1beta1::key_management_service_client::KeyManagementServiceClient;
 use crate::proto::{MAX_MESSAGE_LEN, v1beta1};
 use crate::socket::SocketAddress;
@@ -38,7 +38,7 @@ impl V1Beta1Client {
     #[must_use]
     pub fn new(address: SocketAddress, key_id: KeyId, options: ClientOptions) -> Self {
         Self {
-            link: Link::new(address, options),
+            link: Link::new(address, Api::V1Beta1, options),
             key_id,
             greeted: OnceCell::new(),
         }

@@ -9,7 +9,7 @@ use kms_core::{
 
 use super::ClientOptions;
 use super::link::{Link, PluginChannel};
-use crate::grpc::{Operation, one_line};
+use crate::grpc::{Api, Operation, one_line};
 use crate::proto::v2::key_management_service_client::KeyManagementServiceClient;
 use crate::proto::{MAX_CIPHERTEXT_LEN, MAX_MESSAGE_LEN, check_annotation_name, v2, wrapped_key};
 use crate::socket::SocketAddress;
@@ -47,7 +47,7 @@ impl V2Client {
     #[must_use]
     pub fn new(address: SocketAddress, options: ClientOptions) -> Self {
         Self {
-            link: Link::new(address, options),
+            link: Link::new(address, Api::V2, options),
         }
     }
 
@@ -111,7 +111,8 @@ impl KeyProvider for V2Client {
             let error = Error::new(
                 ErrorKind::Unavailable,
                 format!("the plugin says it is unwell: {text:?}"),
-            );
+            )
+            .with_remedy("do what the plugin says, or read its log");
             return Err(self.link.name(error.with_key_id(id)));
         }
         Ok(KeyInfo::new(id, KeyState::Enabled))

@@ -15,6 +15,11 @@ use super::unwraps::Unwraps;
 use crate::health::PluginHealth;
 use crate::socket::Listener;
 
+/// The least `degraded_after`, unless it is set.
+const LEAST_DEGRADED_AFTER: Duration = Duration::from_secs(60);
+/// The least that `failing_after` is longer than `degraded_after`, unless it is set.
+const LEAST_TO_FAILING: Duration = Duration::from_secs(120);
+
 /// What `Status` calls the API version. It must not change while an API server runs.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 #[non_exhaustive]
@@ -44,8 +49,9 @@ impl StatusVersion {
 pub struct CacheOptions {
     /// How many keys.
     pub entries: NonZeroUsize,
-    /// For how long, counted from the provider's answer. It is also how long a key that was
-    /// switched off may still be handed out, if no proof fails meanwhile.
+    /// For how long, counted from the provider's answer. What was unwrapped with a key that was
+    /// switched off since goes sooner, at the next poll, if the provider
+    /// [describes keys](kms_core::Capabilities::describes_keys) and answers.
     pub keep_for: Duration,
 }
 
@@ -74,6 +80,9 @@ pub struct PluginBuilder {
     clock: Arc<dyn Clock>,
     random: Arc<dyn SecureRandom>,
     times: Times,
+    /// Derived from the poll interval unless set.
+    degraded_after: Option<Duration>,
+    failing_after: Option<Duration>,
     stop_limit: Duration,
     cache: Option<CacheOptions>,
     max_unwraps: usize,
@@ -94,10 +103,12 @@ impl PluginBuilder {
                 retry_interval: Duration::from_secs(5),
                 patience: Patience {
                     prove_interval: Duration::from_secs(600),
-                    degraded_after: Duration::from_secs(60),
-                    failing_after: Duration::from_secs(180),
+                    degraded_after: LEAST_DEGRADED_AFTER,
+                    failing_after: LEAST_DEGRADED_AFTER.saturating_add(LEAST_TO_FAILING),
                 },
             },
+            degraded_after: None,
+            failing_after: None,
             stop_limit: Duration::from_secs(5),
             cache: Some(CacheOptions::default()),
             max_unwraps: 32,
@@ -131,7 +142,9 @@ impl PluginBuilder {
     }
 
     /// How often the provider is asked for its current key; each pause is up to a tenth shorter,
-    /// at random. 30 s: a new key is seen within that, and kube-apiserver asks once a minute.
+    /// at random. 30 s: a new key is seen within that, and kube-apiserver asks once a minute. A
+    /// longer one puts off [`degraded_after`](Self::degraded_after) and
+    /// [`failing_after`](Self::failing_after) too, unless they are set.
     #[must_use]
     pub const fn poll_interval(mut self, interval: Duration) -> Self {
         self.times.poll_interval = interval;
@@ -152,17 +165,24 @@ impl PluginBuilder {
         self
     }
 
-    /// How long a fault that may pass is not said in `Status`, counted from the last success. 60 s.
+    /// How long a fault that may pass is not said in `Status`, counted from the last success.
+    ///
+    /// Unless set, time for one more look at the provider after one that failed: the longest of
+    /// 60 s, twice the [`poll_interval`](Self::poll_interval), and the `poll_interval` and four
+    /// times the [`call_limit`](Self::call_limit). 60 s with the defaults.
     #[must_use]
     pub const fn degraded_after(mut self, duration: Duration) -> Self {
-        self.times.patience.degraded_after = duration;
+        self.degraded_after = Some(duration);
         self
     }
 
-    /// When `Status` becomes an error, counted from the last success. 3 minutes.
+    /// When `Status` becomes an error, counted from the last success.
+    ///
+    /// Unless set, after `degraded_after` by two minutes or one
+    /// [`poll_interval`](Self::poll_interval), whichever is longer. 3 minutes with the defaults.
     #[must_use]
     pub const fn failing_after(mut self, duration: Duration) -> Self {
-        self.times.patience.failing_after = duration;
+        self.failing_after = Some(duration);
         self
     }
 
@@ -195,7 +215,8 @@ impl PluginBuilder {
     }
 
     /// Serves KMS v1 too. It keeps neither key id nor annotations, so the provider must be able to
-    /// unwrap without ([`Capabilities`](kms_core::Capabilities)).
+    /// unwrap without a key id ([`Capabilities`](kms_core::Capabilities)), each proof tries that,
+    /// and `Encrypt` of KMS v1 is refused if the wrapped key has annotations.
     #[must_use]
     pub const fn serve_v1beta1(mut self, yes: bool) -> Self {
         self.v1beta1 = yes;
@@ -225,7 +246,7 @@ impl PluginBuilder {
         if self.v1beta1 && !capabilities.unwraps_without_key_id {
             return Err(self.lacks("cannot unwrap without a key id, and KMS v1 has none"));
         }
-        let times = self.times;
+        let times = self.times();
         let patience = times.patience;
         for (option, time) in [
             ("call_limit", times.call_limit),
@@ -260,6 +281,7 @@ impl PluginBuilder {
             self.clock,
             self.random,
             times,
+            self.v1beta1,
             unwraps,
         ));
         let v1beta1 = self.v1beta1.then(|| V1Beta1Service {
@@ -276,6 +298,23 @@ impl PluginBuilder {
             retry_interval: times.retry_interval,
             stop_limit: self.stop_limit,
         })
+    }
+
+    /// The times, with those that were not set derived from the others.
+    fn times(&self) -> Times {
+        let mut times = self.times;
+        let poll = times.poll_interval;
+        let degraded = self.degraded_after.unwrap_or_else(|| {
+            let whole_look = poll.saturating_add(times.call_limit.saturating_mul(4));
+            LEAST_DEGRADED_AFTER
+                .max(poll.saturating_mul(2))
+                .max(whole_look)
+        });
+        times.patience.degraded_after = degraded;
+        times.patience.failing_after = self
+            .failing_after
+            .unwrap_or_else(|| degraded.saturating_add(LEAST_TO_FAILING.max(poll)));
+        times
     }
 
     fn lacks(&self, what: &str) -> Error {
@@ -314,7 +353,8 @@ impl Plugin {
 
     /// Serves until `shutdown` is ready, then stops gracefully: no new connection or call is
     /// taken, the socket file goes at once so that a successor can start, and the calls in flight
-    /// have [`stop_limit`](PluginBuilder::stop_limit) to finish.
+    /// have [`stop_limit`](PluginBuilder::stop_limit) to finish. Connections without a call are not
+    /// waited for.
     ///
     /// No client can make it end, and neither can a failing provider: the background task is
     /// started again if the provider panics in it.
@@ -422,11 +462,43 @@ mod tests {
             basic().poll_interval(Duration::ZERO),
             basic().retry_interval(Duration::ZERO),
             basic().prove_interval(Duration::ZERO),
-            basic().poll_interval(seconds(60)),
+            basic()
+                .poll_interval(seconds(60))
+                .degraded_after(seconds(60)),
+            basic().degraded_after(seconds(30)),
             basic().failing_after(seconds(59)),
             basic().max_unwraps(0),
         ] {
             assert_eq!(refusal(bad), ErrorKind::InvalidInput);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_not_set_follows_the_poll_interval() {
+        let seconds = Duration::from_secs;
+        let times = |builder: &PluginBuilder| {
+            let patience = builder.times().patience;
+            (
+                patience.degraded_after.as_secs(),
+                patience.failing_after.as_secs(),
+            )
+        };
+        let basic = || builder(Capabilities::basic());
+        for (builder, expected) in [
+            (basic(), (60, 180)),
+            (basic().poll_interval(seconds(1)), (60, 180)),
+            (basic().poll_interval(seconds(60)), (120, 240)),
+            (basic().poll_interval(seconds(600)), (1200, 1800)),
+            (basic().call_limit(seconds(60)), (270, 390)),
+            (basic().degraded_after(seconds(600)), (600, 720)),
+            (basic().failing_after(seconds(61)), (60, 61)),
+            (basic().poll_interval(Duration::MAX / 2), {
+                let most = Duration::MAX.as_secs();
+                (most, most)
+            }),
+        ] {
+            assert_eq!(times(&builder), expected, "{builder:?}");
+            assert!(builder.build().is_ok());
         }
     }
 }

@@ -9,9 +9,11 @@ use kms_core::{
 };
 use tokio::sync::{Mutex as AsyncMutex, Semaphore, SemaphorePermit, watch};
 
-use super::key_board::{KeyBoard, Patience, StatusAnswer, Verdict};
+use super::LIFECYCLE;
+use super::key_board::{KeyBoard, News, Patience, StatusAnswer, Verdict};
 use super::unwraps::Unwraps;
 use crate::deadline::within;
+use crate::grpc::text_of;
 use crate::health::PluginHealth;
 use crate::proto::check_wrapped;
 
@@ -27,6 +29,8 @@ pub(super) struct Engine {
     clock: Arc<dyn Clock>,
     random: Arc<dyn SecureRandom>,
     times: Times,
+    /// Whether KMS v1 is served, so that a proof must cover it.
+    v1beta1: bool,
     board: Mutex<KeyBoard>,
     /// One refresh at a time.
     turn: AsyncMutex<()>,
@@ -53,6 +57,7 @@ impl Engine {
         clock: Arc<dyn Clock>,
         random: Arc<dyn SecureRandom>,
         times: Times,
+        v1beta1: bool,
         unwraps: Unwraps,
     ) -> Self {
         Self {
@@ -60,6 +65,7 @@ impl Engine {
             clock,
             random,
             times,
+            v1beta1,
             board: Mutex::default(),
             turn: AsyncMutex::default(),
             asked: watch::Sender::new(false),
@@ -138,7 +144,8 @@ impl Engine {
         .await
     }
 
-    /// Wraps for KMS v1, which knows no key ids.
+    /// Wraps for KMS v1, which keeps neither key ids nor annotations. What needs an annotation to
+    /// be opened would be lost, and only the provider knows what it needs, so none is dropped.
     pub(super) async fn encrypt_v1beta1(
         &self,
         plaintext: &SecretBytes,
@@ -147,7 +154,17 @@ impl Engine {
         self.check_plaintext(plaintext)?;
         within(&*self.clock, deadline, "encrypting", async {
             let _permit = self.permit().await?;
-            self.wrap(plaintext, deadline, None).await
+            let wrapped = self.wrap(plaintext, deadline, None).await?;
+            if wrapped.annotations().is_empty() {
+                return Ok(wrapped);
+            }
+            Err(Error::new(
+                ErrorKind::Unsupported,
+                "the provider's wrapped keys have annotations, which KMS v1 does not keep; \
+                 without them this key might never be opened again",
+            )
+            .with_provider(self.provider.to_string())
+            .with_remedy("write with KMS v2, or use a provider whose wrapped keys have none"))
         })
         .await
     }
@@ -209,31 +226,30 @@ impl Engine {
         let outcome = self.look().await;
         let (now, wall) = (self.clock.now(), self.clock.wall_time());
         let recorded = match outcome {
-            Ok(Found::Confirmed) => {
-                self.board().confirmed(now, wall);
+            Ok(Found::Confirmed(id)) => {
+                let news = self.board().confirmed(now, wall);
+                log_success(&id, &news);
                 Ok(())
             }
             Ok(Found::Proven(id)) => {
-                let replaced = self.board().proven(id.clone(), now, wall);
-                match replaced {
-                    Some(old) => tracing::info!(key_id = %id, replaced = %old, "key changed"),
-                    None => tracing::debug!(key_id = %id, "key proven"),
-                }
+                let news = self.board().proven(id.clone(), now, wall);
+                log_success(&id, &news);
                 Ok(())
             }
             Err(error) => {
-                tracing::warn!(
-                    kind = error.kind().as_str(),
-                    %error,
-                    remedy = error.remedy(),
-                    "the current key could not be confirmed"
-                );
+                if self.board().failed(error.clone()) {
+                    tracing::warn!(
+                        target: LIFECYCLE,
+                        kind = error.kind().as_str(),
+                        error = text_of(&error),
+                        "the current key could not be confirmed"
+                    );
+                }
                 if !error.is_retryable() {
                     // No permission any more, or no key: then no key of the past either, unless
                     // the provider itself says so.
                     self.unwraps.clear();
                 }
-                self.board().failed(error.clone());
                 Err(error)
             }
         };
@@ -248,7 +264,7 @@ impl Engine {
                 .board()
                 .judge(&info.id, self.clock.now(), &self.times.patience);
             match verdict {
-                Verdict::Confirm => return Ok(Found::Confirmed),
+                Verdict::Confirm => return Ok(Found::Confirmed(info.id)),
                 Verdict::Refuse(error) => return Err(error),
                 Verdict::Prove => {}
             }
@@ -292,19 +308,36 @@ impl Engine {
         if check_wrapped(&wrapped).map_err(as_our_fault)? != id {
             return Ok(false);
         }
+        self.prove_unwrap(&wrapped, &secret, id).await?;
+        // As KMS v1 would give it back. What has annotations is not answered to KMS v1.
+        if self.v1beta1 && wrapped.annotations().is_empty() {
+            let bare = WrappedKey::without_key_id(wrapped.ciphertext().to_vec())?;
+            self.prove_unwrap(&bare, &secret, id)
+                .await
+                .map_err(as_fault_of_v1beta1)?;
+        }
+        Ok(true)
+    }
+
+    async fn prove_unwrap(
+        &self,
+        wrapped: &WrappedKey,
+        secret: &SecretBytes,
+        id: &KeyId,
+    ) -> Result<(), Error> {
         let deadline = self.deadline(None);
         let options =
             UnwrapOptions::default().with_call(CallOptions::default().with_deadline(deadline));
-        let asked = self.provider.unwrap(&wrapped, &options);
+        let asked = self.provider.unwrap(wrapped, &options);
         let again = within(&*self.clock, deadline, "the provider's unwrap", asked).await?;
-        if again != secret {
-            return Err(Error::new(
-                ErrorKind::Protocol,
-                "the provider unwrapped something else than it had wrapped",
-            )
-            .with_key_id(id.clone()));
+        if again == *secret {
+            return Ok(());
         }
-        Ok(true)
+        Err(Error::new(
+            ErrorKind::Protocol,
+            "the provider unwrapped something else than it had wrapped",
+        )
+        .with_key_id(id.clone()))
     }
 
     /// The background task.
@@ -313,7 +346,11 @@ impl Engine {
             let outcome = self.refresh().await;
             self.unwraps.sweep();
             let pause = match outcome {
-                Ok(()) => self.times.poll_interval,
+                Ok(()) => {
+                    let current = self.board().current().cloned();
+                    self.unwraps.review(current.as_ref()).await;
+                    self.times.poll_interval
+                }
                 Err(_) => self.times.retry_interval.min(self.times.poll_interval),
             };
             let next = self.clock.now() + self.jittered(pause);
@@ -337,8 +374,32 @@ impl Engine {
 }
 
 enum Found {
-    Confirmed,
+    Confirmed(KeyId),
     Proven(KeyId),
+}
+
+fn log_success(id: &KeyId, news: &News) {
+    if news.first {
+        tracing::info!(target: LIFECYCLE, key_id = %id, "ready");
+    }
+    if let Some(old) = &news.replaced {
+        tracing::info!(target: LIFECYCLE, key_id = %id, replaced = %old, "key changed");
+    }
+    if news.recovered {
+        tracing::info!(target: LIFECYCLE, key_id = %id, "recovered after failure");
+    }
+}
+
+/// The provider claims to unwrap without a key id, and opened this one with it.
+fn as_fault_of_v1beta1(error: Error) -> Error {
+    if error.is_retryable() {
+        return error;
+    }
+    Error::new(
+        ErrorKind::Protocol,
+        format!("what the provider wraps does not open without its key id, as KMS v1 gives it back: {error}"),
+    )
+    .with_remedy("turn KMS v1 off, or use a provider that finds the key by itself")
 }
 
 /// An answer of the provider's beyond the limits is our side's fault, not the caller's.

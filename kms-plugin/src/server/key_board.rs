@@ -46,6 +46,17 @@ pub(super) enum StatusAnswer {
     Unavailable(Error),
 }
 
+/// What a success changed, for the log.
+#[derive(Debug, Eq, PartialEq)]
+pub(super) struct News {
+    /// No key was known before.
+    pub(super) first: bool,
+    /// The key that was current until now.
+    pub(super) replaced: Option<KeyId>,
+    /// The attempt before failed, and a key was known.
+    pub(super) recovered: bool,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct KeyBoard {
     current: Option<Current>,
@@ -101,38 +112,54 @@ impl KeyBoard {
     }
 
     /// The provider named the known key again.
-    pub(super) fn confirmed(&mut self, now: Tick, wall: SystemTime) {
-        self.attempts = self.attempts.saturating_add(1);
-        self.failure = None;
+    pub(super) fn confirmed(&mut self, now: Tick, wall: SystemTime) -> News {
+        let news = self.succeeded();
         if let Some(current) = &mut self.current {
             current.confirmed = now;
             current.confirmed_wall = wall;
         }
+        news
     }
 
-    /// The provider named this key, and it wrapped and unwrapped. Returns the one it replaces.
-    pub(super) fn proven(&mut self, id: KeyId, now: Tick, wall: SystemTime) -> Option<KeyId> {
+    fn succeeded(&mut self) -> News {
         self.attempts = self.attempts.saturating_add(1);
-        self.failure = None;
+        let failed = self.failure.take().is_some();
+        News {
+            first: self.current.is_none(),
+            replaced: None,
+            recovered: failed && self.current.is_some(),
+        }
+    }
+
+    /// The provider named this key, and it wrapped and unwrapped.
+    pub(super) fn proven(&mut self, id: KeyId, now: Tick, wall: SystemTime) -> News {
+        let mut news = self.succeeded();
         let previous = self.current.replace(Current {
             id: id.clone(),
             confirmed: now,
             confirmed_wall: wall,
             proven: now,
-        })?;
-        if previous.id == id {
-            return None;
+        });
+        if let Some(previous) = previous
+            && previous.id != id
+        {
+            if self.replaced.len() >= MAX_REPLACED {
+                self.replaced.pop_front();
+            }
+            self.replaced.push_back(previous.id.clone());
+            news.replaced = Some(previous.id);
         }
-        if self.replaced.len() >= MAX_REPLACED {
-            self.replaced.pop_front();
-        }
-        self.replaced.push_back(previous.id.clone());
-        Some(previous.id)
+        news
     }
 
-    pub(super) fn failed(&mut self, error: Error) {
+    /// True if this is another failure than that of the attempt before.
+    pub(super) fn failed(&mut self, error: Error) -> bool {
         self.attempts = self.attempts.saturating_add(1);
+        let known = self.failure.as_ref().is_some_and(|failure| {
+            failure.kind() == error.kind() && failure.to_string() == error.to_string()
+        });
         self.failure = Some(error);
+        !known
     }
 
     pub(super) fn status(&self, now: Tick, patience: &Patience) -> StatusAnswer {
@@ -291,7 +318,9 @@ mod tests {
             Verdict::Prove
         ));
         assert_eq!(
-            board.proven(id("b"), at(1), SystemTime::UNIX_EPOCH),
+            board
+                .proven(id("b"), at(1), SystemTime::UNIX_EPOCH)
+                .replaced,
             Some(id("a"))
         );
         let Verdict::Refuse(error) = board.judge(&id("a"), at(2), &PATIENCE) else {
@@ -303,6 +332,32 @@ mod tests {
             Verdict::Prove
         ));
         assert_eq!(board.current(), Some(&id("b")));
+    }
+
+    #[test]
+    fn only_what_is_new_is_told() {
+        let mut board = KeyBoard::default();
+        let fail = |kind, text: &str| Error::new(kind, text);
+        assert!(board.failed(fail(ErrorKind::Unavailable, "down")));
+        assert!(!board.failed(fail(ErrorKind::Unavailable, "down")));
+        assert!(board.failed(fail(ErrorKind::Throttled, "down")));
+        assert!(board.failed(fail(ErrorKind::Throttled, "slow down")));
+        let news = |first, replaced: Option<&str>, recovered| News {
+            first,
+            replaced: replaced.map(id),
+            recovered,
+        };
+        let wall = SystemTime::UNIX_EPOCH;
+        assert_eq!(board.proven(id("a"), at(1), wall), news(true, None, false));
+        assert_eq!(board.confirmed(at(2), wall), news(false, None, false));
+        assert_eq!(
+            board.proven(id("b"), at(3), wall),
+            news(false, Some("a"), false)
+        );
+        assert!(board.failed(fail(ErrorKind::Throttled, "slow down")));
+        assert_eq!(board.proven(id("b"), at(4), wall), news(false, None, true));
+        assert!(board.failed(fail(ErrorKind::Throttled, "slow down")));
+        assert_eq!(board.confirmed(at(5), wall), news(false, None, true));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use core::convert::Infallible;
 use core::pin::pin;
 use core::time::Duration;
+use std::io::Cursor;
 use std::sync::Arc;
 
 use hyper::body::Incoming;
@@ -10,12 +11,16 @@ use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use kms_core::{Error, ErrorKind};
+use tokio::io::AsyncReadExt as _;
 use tokio::net::UnixStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::{JoinError, JoinSet};
 use tower::Service as _;
 
+use super::LIFECYCLE;
+use super::calls::{Answer, Calls};
 use super::engine::Engine;
+use super::greeting;
 use super::service::{V1Beta1Service, V2Service};
 use crate::grpc::status_from;
 use crate::proto::MAX_MESSAGE_LEN;
@@ -26,8 +31,10 @@ use crate::socket::Listener;
 const MAX_CONNECTIONS: usize = 64;
 const MAX_STREAMS: u32 = 128;
 const MAX_HEADER_LIST_LEN: u32 = 16 * 1024;
-/// How long a client may stay silent after it has connected; an HTTP/2 client speaks first.
-const FIRST_BYTE_LIMIT: Duration = Duration::from_secs(10);
+/// How long a client may take for its side of the HTTP/2 handshake, from its connection on.
+const GREETING_LIMIT: Duration = Duration::from_secs(10);
+/// When the plugin stops, how long a connection without a call is left to its client's good-bye.
+const GOODBYE_LIMIT: Duration = Duration::from_millis(100);
 /// A peer that is gone without a word is found out after the sum of these.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(30);
 const KEEP_ALIVE_LIMIT: Duration = Duration::from_secs(10);
@@ -60,7 +67,9 @@ impl Services {
     async fn answer(
         self,
         request: http::Request<Incoming>,
-    ) -> Result<http::Response<tonic::body::Body>, Infallible> {
+        calls: Calls,
+    ) -> Result<http::Response<Answer<tonic::body::Body>>, Infallible> {
+        let call = calls.begin();
         let Self {
             mut v2,
             v1beta1,
@@ -74,15 +83,16 @@ impl Services {
             }
             _ => v2.call(request),
         };
-        tokio::select! {
+        let answer = tokio::select! {
             biased;
-            answer = answer => answer,
+            answer = answer => answer?,
             // The services keep their own, shorter time; this is for a request that trickles in.
             () = clock.sleep_until(clock.now() + limit) => {
                 let error = Error::new(ErrorKind::DeadlineExceeded, "the request was not complete in time");
-                Ok(status_from(&error).into_http())
+                status_from(&error).into_http()
             }
-        }
+        };
+        Ok(call.until_sent(answer))
     }
 }
 
@@ -99,12 +109,13 @@ pub(super) async fn run(
     stop_limit: Duration,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Error> {
-    tracing::info!(address = %listener.address(), "serving");
+    tracing::info!(target: LIFECYCLE, address = %listener.address(), "listening");
     // Both sets abort their tasks when this future is dropped.
     let mut connections = JoinSet::new();
     let mut keeper = JoinSet::new();
     keeper.spawn(keep_up(Arc::clone(&background.engine), None));
     let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let calls = Calls::default();
     let (stop, stopped) = watch::channel(false);
     let mut shutdown = pin!(shutdown);
     loop {
@@ -118,7 +129,13 @@ pub(super) async fn run(
                 keeper.spawn(keep_up(Arc::clone(&background.engine), pause));
             }
             (stream, permit) = accept(&listener, &permits) => {
-                connections.spawn(connection(stream, permit, services.clone(), stopped.clone()));
+                connections.spawn(connection(
+                    stream,
+                    permit,
+                    services.clone(),
+                    calls.of_new_connection(),
+                    stopped.clone(),
+                ));
             }
         }
     }
@@ -132,12 +149,14 @@ pub(super) async fn run(
     })
     .await;
     if drained.is_err() {
-        let left = connections.len();
+        let left = calls.in_all();
         connections.shutdown().await;
-        return Err(Error::new(
-            ErrorKind::DeadlineExceeded,
-            format!("{left} connections had calls in flight when the time to stop was up"),
-        ));
+        if left > 0 {
+            return Err(Error::new(
+                ErrorKind::DeadlineExceeded,
+                format!("{left} calls were in flight when the time to stop was up"),
+            ));
+        }
     }
     Ok(())
 }
@@ -184,34 +203,46 @@ async fn accept(
 }
 
 async fn connection(
-    stream: UnixStream,
+    mut stream: UnixStream,
     permit: Option<OwnedSemaphorePermit>,
     services: Services,
+    calls: Calls,
     mut stopped: watch::Receiver<bool>,
 ) {
-    tokio::select! {
+    // The library would wait for ever, and the place would be taken.
+    let greeting = tokio::select! {
         biased;
         () = told_to_stop(&mut stopped) => return,
-        spoken = tokio::time::timeout(FIRST_BYTE_LIMIT, stream.readable()) => {
-            if !matches!(spoken, Ok(Ok(()))) {
-                return;
-            }
-        }
-    }
+        greeting = tokio::time::timeout(GREETING_LIMIT, greeting::read(&mut stream)) => greeting,
+    };
+    let Ok(Ok(greeting)) = greeting else {
+        tracing::debug!("a client did not begin as HTTP/2 does, or not in time");
+        return;
+    };
+    let (read, write) = stream.into_split();
+    let stream = tokio::io::join(Cursor::new(greeting).chain(read), write);
     let mut http = http2::Builder::new(TokioExecutor::new());
     http.timer(TokioTimer::new())
         .max_concurrent_streams(MAX_STREAMS)
         .max_header_list_size(MAX_HEADER_LIST_LEN)
         .keep_alive_interval(KEEP_ALIVE_INTERVAL)
         .keep_alive_timeout(KEEP_ALIVE_LIMIT);
-    let service = service_fn(move |request| services.clone().answer(request));
+    let service = service_fn({
+        let calls = calls.clone();
+        move |request| services.clone().answer(request, calls.clone())
+    });
     let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
     let outcome = tokio::select! {
         biased;
         outcome = connection.as_mut() => outcome,
         () = told_to_stop(&mut stopped) => {
             connection.as_mut().graceful_shutdown();
-            connection.await
+            tokio::select! {
+                biased;
+                outcome = connection.as_mut() => outcome,
+                // It has no call, and its client does not say good-bye.
+                () = calls.quiet_for(GOODBYE_LIMIT) => Ok(()),
+            }
         }
     };
     if let Err(error) = outcome {

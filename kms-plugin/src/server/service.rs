@@ -58,7 +58,7 @@ impl v2::key_management_service_server::KeyManagementService for V2Service {
         let wrapped = outcome.map_err(|error| refused("v2 encrypt", &uid, &error))?;
         // Checked by the engine: it has a key id.
         let key_id = wrapped.key_id().map_or("", |id| id.as_str());
-        tracing::info!(uid, key_id, "v2 encrypt");
+        tracing::debug!(uid, key_id, "v2 encrypt");
         Ok(Response::new(v2::EncryptResponse {
             ciphertext: wrapped.ciphertext().to_vec(),
             key_id: key_id.to_owned(),
@@ -119,6 +119,7 @@ impl v1beta1::key_management_service_server::KeyManagementService for V1Beta1Ser
         let plaintext = SecretBytes::from_vec(core::mem::take(&mut message.plain));
         let outcome = self.engine.encrypt_v1beta1(&plaintext, deadline).await;
         let wrapped = outcome.map_err(|error| refused("v1beta1 encrypt", "", &error))?;
+        tracing::debug!("v1beta1 encrypt");
         Ok(Response::new(v1beta1::EncryptResponse {
             cipher: wrapped.ciphertext().to_vec(),
         }))
@@ -136,6 +137,7 @@ impl v1beta1::key_management_service_server::KeyManagementService for V1Beta1Ser
             Err(error) => Err(error),
         };
         let secret = outcome.map_err(|error| refused("v1beta1 decrypt", "", &error))?;
+        tracing::debug!("v1beta1 decrypt");
         Ok(Response::new(v1beta1::DecryptResponse {
             plain: secret.expose().to_vec(),
         }))

@@ -2,20 +2,25 @@
 
 use core::num::NonZeroUsize;
 use core::time::Duration;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kms_core::{
-    CallOptions, Clock, Error, ErrorKind, KeyProvider, SecretBytes, Tick, UnwrapOptions, WrappedKey,
+    CallOptions, Clock, Error, ErrorKind, KeyId, KeyInfo, KeyProvider, SecretBytes, Tick,
+    UnwrapOptions, WrappedKey,
 };
 use lru::LruCache;
 use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
 
 use super::CacheOptions;
 use crate::deadline::within;
 
 /// The most different keys that may be waited for at once.
 const MAX_FLIGHTS: usize = 1024;
+
+/// The most key ids that are looked at in one review; a cluster has two or three in use.
+const MAX_REVIEWED: usize = 32;
 
 type Outcome = Result<Arc<SecretBytes>, Error>;
 type Flight = watch::Receiver<Option<Outcome>>;
@@ -183,11 +188,94 @@ impl Unwraps {
         }
     }
 
+    /// Asks the provider after every key that something is kept of, all at once, and drops what can
+    /// be unwrapped no more. `current` was confirmed just now and is not asked after again.
+    ///
+    /// A provider that does not answer changes nothing: the cache is there for that very case.
+    pub(super) async fn review(&self, current: Option<&KeyId>) {
+        if !self.provider.capabilities().describes_keys {
+            return;
+        }
+        let deadline = self.clock.now() + self.limit;
+        let mut looks = JoinSet::new();
+        for id in self.key_ids_to_review(current) {
+            let provider = Arc::clone(&self.provider);
+            let options = CallOptions::default().with_deadline(deadline);
+            looks.spawn(async move {
+                let found = provider.describe_key(&id, &options).await;
+                (id, found)
+            });
+        }
+        let reviewed = within(&*self.clock, deadline, "looking at cached keys", async {
+            while let Some(look) = looks.join_next().await {
+                if let Ok((id, found)) = look
+                    && is_gone(&found)
+                {
+                    self.forget(&id);
+                }
+            }
+            Ok(())
+        });
+        // What did not come in time is asked for again in the next review.
+        let _ = reviewed.await;
+    }
+
+    /// The ids of the keys that something is kept of, except `current`. What is kept of more than
+    /// [`MAX_REVIEWED`] of them is dropped, the least recently used first: nothing stays unreviewed.
+    fn key_ids_to_review(&self, current: Option<&KeyId>) -> HashSet<KeyId> {
+        let mut ids = HashSet::new();
+        let Some(cache) = &self.cache else {
+            return ids;
+        };
+        let mut cache = lock(cache);
+        let mut too_many = Vec::new();
+        for (wrapped, _) in cache.iter() {
+            match wrapped.key_id() {
+                Some(id) if current == Some(id) || ids.contains(id) => {}
+                Some(id) if ids.len() < MAX_REVIEWED => {
+                    ids.insert(id.clone());
+                }
+                Some(_) => too_many.push(wrapped.clone()),
+                None => {}
+            }
+        }
+        for wrapped in too_many {
+            cache.pop(&wrapped);
+        }
+        ids
+    }
+
+    /// Drops what is kept of this key, and what may be of it: that which names no key.
+    fn forget(&self, id: &KeyId) {
+        if let Some(cache) = &self.cache {
+            let mut cache = lock(cache);
+            let gone: Vec<WrappedKey> = cache
+                .iter()
+                .filter(|(wrapped, _)| wrapped.key_id().is_none_or(|of| of == id))
+                .map(|(wrapped, _)| wrapped.clone())
+                .collect();
+            for wrapped in gone {
+                cache.pop(&wrapped);
+            }
+        }
+    }
+
     /// Drops everything.
     pub(super) fn clear(&self) {
         if let Some(cache) = &self.cache {
             lock(cache).clear();
         }
+    }
+}
+
+/// Whether a description says that the key unwraps no more, rather than nothing at all.
+fn is_gone(found: &Result<KeyInfo, Error>) -> bool {
+    match found {
+        Ok(info) => !info.state.can_unwrap(),
+        Err(error) => matches!(
+            error.kind(),
+            ErrorKind::KeyNotFound | ErrorKind::KeyDestroyed | ErrorKind::KeyDisabled
+        ),
     }
 }
 
@@ -208,11 +296,12 @@ mod tests {
     use core::fmt;
 
     use async_trait::async_trait;
-    use kms_core::{Capabilities, KeyInfo, TokioClock, WrapOptions};
+    use kms_core::{Capabilities, KeyState, TokioClock, WrapOptions};
 
     use super::*;
 
-    /// Unwraps what ends in an even byte, and hangs at the rest.
+    /// Unwraps what ends in an even byte, and hangs at the rest. Every key is disabled whose id
+    /// begins with "off"; of one whose id begins with "?" it does not tell.
     #[derive(Debug)]
     struct Half;
 
@@ -225,7 +314,17 @@ mod tests {
     #[async_trait]
     impl KeyProvider for Half {
         fn capabilities(&self) -> Capabilities {
-            Capabilities::basic()
+            Capabilities::basic().with_describes_keys(true)
+        }
+
+        async fn describe_key(&self, id: &KeyId, _: &CallOptions) -> Result<KeyInfo, Error> {
+            match id.as_str().split('-').next() {
+                Some("off") => Ok(KeyInfo::new(id.clone(), KeyState::Disabled)),
+                Some("none") => Err(Error::new(ErrorKind::KeyNotFound, "never heard of it")),
+                Some("?") => Err(Error::new(ErrorKind::Unavailable, "who knows")),
+                Some("hang") => core::future::pending().await,
+                _ => Ok(KeyInfo::new(id.clone(), KeyState::Expired)),
+            }
         }
 
         async fn current_key(&self, _: &CallOptions) -> Result<KeyInfo, Error> {
@@ -313,5 +412,57 @@ mod tests {
         assert_eq!(kept(&unwraps), 1);
         unwraps.clear();
         assert_eq!(kept(&unwraps), 0);
+    }
+
+    fn of_key(id: &str) -> WrappedKey {
+        WrappedKey::new(id.parse().unwrap(), vec![0]).unwrap()
+    }
+
+    async fn review(ids: &[&str], current: Option<&str>) -> Vec<String> {
+        let unwraps = unwraps(1000);
+        let deadline = unwraps.clock.now() + LIMIT;
+        for id in ids {
+            let opened = unwraps.unwrap(of_key(id), deadline, None).await;
+            assert_eq!(opened.unwrap().len(), 1);
+        }
+        let current = current.map(|id| id.parse().unwrap());
+        unwraps.review(current.as_ref()).await;
+        let cache = lock(unwraps.cache.as_ref().unwrap());
+        cache
+            .iter()
+            .filter_map(|(wrapped, _)| wrapped.key_id().map(ToString::to_string))
+            .collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_review_drops_what_is_known_to_be_gone_and_nothing_else() {
+        let mut left = review(&["off-1", "a", "none-1", "?-1", "hang-1", "off-2"], None).await;
+        left.sort();
+        assert_eq!(left, ["?-1", "a", "hang-1"]);
+        // The current key was confirmed in the same round.
+        assert_eq!(review(&["off-1"], Some("off-1")).await, ["off-1"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_names_no_key_goes_with_any_key() {
+        let unwraps = unwraps(4);
+        let deadline = unwraps.clock.now() + LIMIT;
+        let bare = WrappedKey::without_key_id(vec![0]).unwrap();
+        unwraps.unwrap(bare, deadline, None).await.unwrap();
+        unwraps.review(None).await;
+        assert_eq!(kept(&unwraps), 1);
+        let gone = of_key("off-1");
+        unwraps.unwrap(gone, deadline, None).await.unwrap();
+        unwraps.review(None).await;
+        assert_eq!(kept(&unwraps), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_review_is_bounded_and_leaves_nothing_unreviewed() {
+        let ids: Vec<String> = (0..100).map(|n| format!("k-{n}")).collect();
+        let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+        let left = review(&ids, None).await;
+        assert_eq!(left.len(), MAX_REVIEWED);
+        assert_eq!(left.first().map(String::as_str), Some("k-99"));
     }
 }

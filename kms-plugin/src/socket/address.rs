@@ -120,30 +120,62 @@ impl FromStr for SocketAddress {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        let Some(rest) = text.strip_prefix("unix:") else {
-            return Err(fault(
-                "socket address does not begin with unix: (write unix:///run/kms.sock)",
-            ));
-        };
-        let path = match rest.strip_prefix("//") {
-            Some(path) if path.is_empty() || path.starts_with('/') => path,
-            Some(_) => {
-                return Err(fault(
-                    "socket address has a host part; write three slashes: unix:///run/kms.sock",
-                ));
-            }
-            None => rest,
-        };
-        if path.contains(['%', '?', '#']) {
-            return Err(fault(
-                "socket address holds one of % ? #, which kube-apiserver reads as URL syntax",
-            ));
-        }
-        match path.strip_prefix("/@").or_else(|| path.strip_prefix('@')) {
+        let path = path_of(text)?;
+        let made = match path.strip_prefix("/@").or_else(|| path.strip_prefix('@')) {
             Some(name) => Self::from_abstract_name(name),
             None => Self::from_path(OsStr::new(path)),
-        }
+        };
+        made.map_err(|error| bad_address(error.message()))
     }
+}
+
+/// What follows `unix:`, without the slashes of an empty host part.
+fn path_of(text: &str) -> Result<&str, Error> {
+    let Some(rest) = text.strip_prefix("unix:") else {
+        return Err(bad_address(fault_of_scheme(text)));
+    };
+    let path = match rest.strip_prefix("//") {
+        Some(path) if path.is_empty() || path.starts_with('/') => path,
+        Some(_) => {
+            return Err(bad_address(
+                "it has a host part; an absolute path begins with a third slash",
+            ));
+        }
+        None => rest,
+    };
+    if let Some(letter) = path
+        .chars()
+        .find(|letter| matches!(letter, '%' | '?' | '#'))
+    {
+        return Err(bad_address(format!(
+            "it holds {letter}, which kube-apiserver reads as URL syntax"
+        )));
+    }
+    Ok(path)
+}
+
+fn fault_of_scheme(text: &str) -> &'static str {
+    match text.split_once(':') {
+        _ if text.is_empty() => "it is empty",
+        Some((scheme, _)) if scheme.eq_ignore_ascii_case("unix") => {
+            "unix: must be written in lower case"
+        }
+        Some((scheme, _)) if !scheme.is_empty() && !scheme.contains(['/', '.', '@']) => {
+            "its scheme is not unix:, and only Unix sockets are used"
+        }
+        _ => "it does not begin with unix:",
+    }
+}
+
+fn bad_address(fault: impl fmt::Display) -> Error {
+    Error::new(
+        ErrorKind::InvalidInput,
+        format!(
+            "socket address is refused: {fault}; accepted are unix:///DIR/NAME, unix:/DIR/NAME, \
+             unix:NAME (in the working directory), and unix:///@NAME or unix:@NAME (abstract)"
+        ),
+    )
+    .with_remedy("write the address as unix:///run/kms/kms.sock")
 }
 
 impl fmt::Display for SocketAddress {
@@ -189,26 +221,35 @@ mod tests {
     }
 
     #[test]
-    fn everything_else_is_refused() {
-        for bad in [
-            "",
-            "/run/a.sock",
-            "unix:",
-            "unix://",
-            "unix://run/a.sock",
-            "unix://host/run/a.sock",
-            "unix:@",
-            "unix:///@",
-            "unix:///a%2Fb",
-            "unix:///a?b",
-            "unix:///a#b",
-            "unix:///a\0b",
-            "tcp://127.0.0.1:1",
-            "UNIX:///a",
+    fn everything_else_is_refused_and_says_why() {
+        for (bad, why) in [
+            ("", "is empty"),
+            ("/run/a.sock", "does not begin with unix:"),
+            ("./a:b.sock", "does not begin with unix:"),
+            ("@kms", "does not begin with unix:"),
+            ("unix", "does not begin with unix:"),
+            ("unix:", "path is empty"),
+            ("unix://", "path is empty"),
+            ("unix://run/a.sock", "host part"),
+            ("unix://host/run/a.sock", "host part"),
+            ("unix:@", "name is empty"),
+            ("unix:///@", "name is empty"),
+            ("unix:///a%2Fb", "holds %"),
+            ("unix:///a?b", "holds ?"),
+            ("unix:///a#b", "holds #"),
+            ("unix:///a\0b", "NUL"),
+            ("tcp://127.0.0.1:1", "scheme is not unix:"),
+            ("UNIX:///a", "lower case"),
         ] {
             let error = bad.parse::<SocketAddress>().unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidInput, "{bad:?}");
+            assert!(error.message().contains(why), "{bad:?}: {error}");
+            assert!(error.message().contains("unix:///@NAME"), "{error}");
         }
+        let long = format!("unix:///{}", "a".repeat(200));
+        let error = long.parse::<SocketAddress>().unwrap_err();
+        assert!(error.message().contains("201 bytes"), "{error}");
+        assert!(error.message().contains("107"), "{error}");
     }
 
     #[test]

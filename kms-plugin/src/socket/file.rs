@@ -3,25 +3,21 @@
 use core::time::Duration;
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use kms_core::{Error, ErrorKind};
-use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use tokio::net::UnixStream;
 
-use super::ListenOptions;
+use super::{ListenOptions, turn};
 
 /// How many connections may wait to be accepted.
 const BACKLOG: i32 = 128;
 /// How long a live server may take to take a connection before the socket counts as in use anyway.
 const PROBE_LIMIT: Duration = Duration::from_secs(1);
-/// How long another process may be in the middle of binding in the same directory.
-const LOCK_ATTEMPTS: u32 = 40;
-const LOCK_PAUSE: Duration = Duration::from_millis(50);
 
 /// The file of a bound socket. Removed on drop, if it is still the one that was made.
 #[derive(Debug)]
@@ -66,13 +62,14 @@ fn identity(metadata: &fs::Metadata) -> (u64, u64) {
 /// connection, so its mode and owner are set between `bind` and `listen`, and nobody connects
 /// under the wider ones that the umask gave it; the umask, which belongs to the whole process, is
 /// left alone. `bind` itself never replaces a file. Looking for a stale file and removing it is
-/// not one step, so two servers that start at once take turns by a lock on the directory.
+/// not one step, so two servers that start at once take turns by a lock on a file beside it.
 pub(super) async fn listen(
     path: &Path,
     options: &ListenOptions,
 ) -> Result<(OwnedFd, SocketFile), Error> {
     let failed = |what: &str, error: io::Error| io_error(path, what, error);
-    let _turn = lock_directory(path).await?;
+    turn::check_directory(path)?;
+    let _turn = turn::take(path).await?;
     remove_stale(path).await?;
 
     let address = SocketAddrUnix::new(path).map_err(|error| failed("address", error.into()))?;
@@ -137,41 +134,6 @@ pub(super) fn listen_abstract(name: &str) -> Result<OwnedFd, Error> {
     ))
 }
 
-/// Held while binding. The lock goes with the descriptor, so a crash releases it.
-async fn lock_directory(path: &Path) -> Result<OwnedFd, Error> {
-    let directory = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    let handle = fs::File::open(directory).map_err(|error| {
-        let missing = error.kind() == io::ErrorKind::NotFound;
-        let error = io_error(directory, "open the directory of the socket,", error);
-        if missing {
-            error.with_remedy("create the directory, owned by the plugin's user, mode 0700 or 0755")
-        } else {
-            error
-        }
-    })?;
-    if !handle.metadata().is_ok_and(|found| found.is_dir()) {
-        return Err(io_error(
-            directory,
-            "use as the directory of the socket",
-            io::ErrorKind::NotADirectory.into(),
-        ));
-    }
-    for _ in 0..LOCK_ATTEMPTS {
-        match rustix::fs::flock(handle.as_fd(), FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => return Ok(handle.into()),
-            Err(Errno::WOULDBLOCK | Errno::INTR) => tokio::time::sleep(LOCK_PAUSE).await,
-            Err(error) => return Err(io_error(directory, "lock", error.into())),
-        }
-    }
-    Err(in_use(
-        path,
-        "another process holds a lock on its directory",
-    ))
-}
-
 /// Removes the file that a crashed server left, and nothing else.
 async fn remove_stale(path: &Path) -> Result<(), Error> {
     let found = match fs::symlink_metadata(path) {
@@ -202,7 +164,7 @@ async fn remove_stale(path: &Path) -> Result<(), Error> {
     }
 }
 
-fn in_use(path: &Path, why: &str) -> Error {
+pub(super) fn in_use(path: &Path, why: &str) -> Error {
     Error::new(
         ErrorKind::Conflict,
         format!("socket {} is in use: {why}", path.display()),
@@ -210,7 +172,7 @@ fn in_use(path: &Path, why: &str) -> Error {
     .with_remedy("stop the other server, or give this one another path")
 }
 
-fn io_error(path: &Path, what: &str, error: io::Error) -> Error {
+pub(super) fn io_error(path: &Path, what: &str, error: io::Error) -> Error {
     Error::new(
         ErrorKind::Io,
         format!("cannot {what} {}: {error}", path.display()),

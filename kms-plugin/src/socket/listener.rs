@@ -70,7 +70,9 @@ impl ListenOptions {
 ///   that a crashed server left is removed, if it is a socket and nothing listens on it; any other
 ///   file is left alone and is an error. When the listener is dropped its file goes too, unless
 ///   another server has put its own there. The directory must exist; who may write to it may
-///   replace the socket, so it should belong to the plugin's user or to root.
+///   replace the socket, so it should belong to the plugin's user or to root, and one that the
+///   group or others may write to, without the sticky bit, is refused. Servers that start at once
+///   take turns by a lock on the file `PATH.lock` (mode 0600), which stays.
 /// - An **abstract socket** has no file and so no mode: everyone in the network namespace may
 ///   connect. Each connection's user is asked of the kernel (`SO_PEERCRED`), and only root, the
 ///   plugin's own user and [`ListenOptions::peer_uids`] are let in. The kernel names users as the
@@ -92,9 +94,10 @@ impl Listener {
     /// # Errors
     ///
     /// [`ErrorKind::Conflict`] if a server listens there already or the path is another kind of
-    /// file; [`ErrorKind::InvalidInput`] for a mode over 0777; [`ErrorKind::Unsupported`] for an
-    /// abstract socket on a system without; [`ErrorKind::Io`] for everything that the operating
-    /// system refuses.
+    /// file; [`ErrorKind::InvalidInput`] for a mode over 0777; [`ErrorKind::PermissionDenied`] for
+    /// a directory in which others may replace the socket, or a lock file that others could hold;
+    /// [`ErrorKind::Unsupported`] for an abstract socket on a system without; [`ErrorKind::Io`] for
+    /// everything that the operating system refuses.
     pub async fn bind(address: &SocketAddress, options: &ListenOptions) -> Result<Self, Error> {
         if options.mode > 0o777 {
             return Err(Error::new(

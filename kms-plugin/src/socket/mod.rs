@@ -3,6 +3,7 @@
 mod address;
 mod file;
 mod listener;
+mod turn;
 
 pub use address::SocketAddress;
 pub use listener::{ListenOptions, Listener};

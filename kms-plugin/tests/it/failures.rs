@@ -12,7 +12,8 @@ use kms_core::{
 };
 use kms_plugin::client::{ClientOptions, V2Client};
 use kms_plugin::health::HealthState;
-use kms_testkit::{Operation, Outcome, StaticProvider};
+use kms_plugin::server::Plugin;
+use kms_testkit::{ManualClock, Operation, Outcome, StaticProvider};
 
 use crate::support::{Served, current, dek, eventually, ms, provider, quick, still, unwell, well};
 
@@ -81,9 +82,8 @@ async fn a_key_that_cannot_be_proven_is_never_ok() {
 #[tokio::test]
 async fn a_passing_fault_is_not_said_at_once_and_a_lasting_one_becomes_an_error() {
     let provider = provider();
-    let builder = quick(provider.clone())
-        .degraded_after(ms(400))
-        .failing_after(ms(900));
+    let clock = ManualClock::new();
+    let builder = Plugin::builder(provider.clone()).clock(Arc::new(clock.clone()));
     let served = Served::new(builder).await;
     let client = served.client();
     let id = well(&client).await;
@@ -92,20 +92,28 @@ async fn a_passing_fault_is_not_said_at_once_and_a_lasting_one_becomes_an_error(
     for operation in [Operation::CurrentKey, Operation::Wrap, Operation::Unwrap] {
         provider.set_error_rate(operation, 1000, ErrorKind::Unavailable);
     }
+    clock.advance(Duration::from_secs(30));
     let health = eventually("a failure is seen", || async {
         let health = served.plugin.health();
         health.last_error.is_some().then_some(health)
     })
     .await;
     assert_eq!(health.state, HealthState::Ready);
+    clock.advance(Duration::from_secs(30));
+    assert_eq!(current(&client).await.unwrap(), id);
     // Text first, with the key still named; then an error.
-    let text = unwell(&client, ErrorKind::Unavailable).await;
+    clock.advance(Duration::from_secs(1));
+    let text = current(&client).await.unwrap_err();
+    assert_eq!(text.kind(), ErrorKind::Unavailable);
     assert_eq!(text.key_id(), Some(&id), "{text}");
-    eventually("Status becomes an error", || async {
-        let error = current(&client).await.unwrap_err();
-        (error.kind() == ErrorKind::Unavailable && error.key_id().is_none()).then_some(())
-    })
-    .await;
+    assert_eq!(served.plugin.health().state, HealthState::Degraded);
+    clock.advance(Duration::from_secs(119));
+    let text = current(&client).await.unwrap_err();
+    assert_eq!(text.key_id(), Some(&id), "{text}");
+    clock.advance(Duration::from_secs(1));
+    let error = current(&client).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert_eq!(error.key_id(), None, "{error}");
     assert_eq!(served.plugin.health().state, HealthState::Failing);
     // What was unwrapped is still there.
     let kept = client.unwrap(&wrapped, &Default::default()).await.unwrap();
@@ -113,7 +121,11 @@ async fn a_passing_fault_is_not_said_at_once_and_a_lasting_one_becomes_an_error(
     for operation in [Operation::CurrentKey, Operation::Wrap, Operation::Unwrap] {
         provider.set_error_rate(operation, 0, ErrorKind::Unavailable);
     }
-    assert_eq!(well(&client).await, id);
+    eventually("the plugin looks again, and is well", || async {
+        clock.advance(Duration::from_secs(5));
+        current(&client).await.ok().filter(|now| *now == id)
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -230,15 +242,26 @@ async fn a_slow_provider_does_not_slow_status() {
 #[tokio::test]
 async fn the_callers_deadline_holds_at_both_ends() {
     let provider = provider();
-    let served = Served::new(still(provider.clone())).await;
-    let client = V2Client::new(
-        served.address.clone(),
-        ClientOptions::default().with_timeout(ms(200)),
-    );
+    // Longer than the test may take, so that it is the client's clock that decides.
+    let long = Duration::from_secs(60);
+    let served = Served::new(still(provider.clone()).call_limit(long)).await;
+    let clock = ManualClock::new();
+    let options = ClientOptions::default()
+        .with_timeout(long)
+        .with_clock(Arc::new(clock.clone()));
+    let client = V2Client::new(served.address.clone(), options);
     well(&client).await;
-    provider.set_latency(Operation::Wrap, Duration::from_secs(60));
-    let late = client.wrap(&dek(), &Default::default()).await.unwrap_err();
-    assert_eq!(late.kind(), ErrorKind::DeadlineExceeded);
+    let before = provider.calls(Operation::Wrap);
+    provider.script(Operation::Wrap, [Outcome::Hang]);
+    let (secret, options) = (dek(), Default::default());
+    let (late, ()) = tokio::join!(client.wrap(&secret, &options), async {
+        eventually("the call is at the provider", || async {
+            (provider.calls(Operation::Wrap) > before).then_some(())
+        })
+        .await;
+        clock.advance(long);
+    });
+    assert_eq!(late.unwrap_err().kind(), ErrorKind::DeadlineExceeded);
     // The provider's call was given up, too.
     eventually("the provider's call is dropped", || async {
         (provider.cancelled(Operation::Wrap) == 1).then_some(())

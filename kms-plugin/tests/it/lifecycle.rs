@@ -3,22 +3,76 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kms_core::{ErrorKind, KeyProvider};
+use kms_core::{Clock as _, ErrorKind, KeyProvider};
 use kms_plugin::client::{ClientOptions, V2Client};
 use kms_plugin::socket::SocketAddress;
-use kms_testkit::{Operation, Outcome};
+use kms_testkit::{ManualClock, Operation, Outcome};
 
-use crate::support::{Served, current, dek, eventually, ms, provider, quick, still, well};
+use crate::support::{
+    Served, current, dek, eventually, ms, provider, provider_on, quick, still, well,
+};
 
 #[tokio::test]
-async fn a_client_waits_for_a_plugin_that_starts_later() {
+async fn a_client_waits_for_a_plugin_that_makes_its_socket_a_little_later() {
     let directory = tempfile::tempdir().unwrap();
     let address = SocketAddress::from_path(directory.path().join("kms.sock")).unwrap();
-    let options = ClientOptions::default().with_timeout(Duration::from_secs(15));
+    let clock = ManualClock::new();
+    let options = ClientOptions::default()
+        .with_timeout(Duration::from_secs(15))
+        .with_clock(Arc::new(clock.clone()));
     let client = V2Client::new(address.clone(), options);
     let (id, served) = tokio::join!(current(&client), async {
-        tokio::time::sleep(ms(50)).await;
-        Served::at(&address, quick(provider())).await
+        pauses(&clock).await;
+        let served = Served::at(&address, quick(provider())).await;
+        clock.advance(ms(499));
+        served
+    });
+    id.unwrap();
+    served.stop().await.unwrap();
+}
+
+/// Waits until a call has found no plugin and pauses before it looks again.
+async fn pauses(clock: &ManualClock) {
+    let soon = clock.now() + ms(250);
+    eventually("the client pauses", || async {
+        clock.next_deadline().filter(|next| *next <= soon)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn no_socket_and_no_right_to_it_are_final_after_half_a_second() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("kms.sock");
+    let address = SocketAddress::from_path(&path).unwrap();
+    let clock = ManualClock::new();
+    let options = ClientOptions::default()
+        .with_timeout(Duration::from_secs(15))
+        .with_clock(Arc::new(clock.clone()));
+    let client = V2Client::new(address.clone(), options.clone());
+    let missing = tokio::time::timeout(Duration::from_secs(20), async {
+        tokio::join!(current(&client), async {
+            pauses(&clock).await;
+            clock.advance(ms(500));
+        })
+    });
+    let error = missing.await.expect("it is final").0.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(error.message().contains("No such file"), "{error}");
+    assert!(error.remedy().contains("listens"), "{}", error.remedy());
+
+    // One that is there and refuses is waited for.
+    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+    let client = V2Client::new(address.clone(), options);
+    let (id, served) = tokio::join!(current(&client), async {
+        for _ in 0..8 {
+            pauses(&clock).await;
+            clock.advance(ms(250));
+        }
+        pauses(&clock).await;
+        let served = Served::at(&address, quick(provider())).await;
+        clock.advance(ms(250));
+        served
     });
     id.unwrap();
     served.stop().await.unwrap();
@@ -28,8 +82,7 @@ async fn a_client_waits_for_a_plugin_that_starts_later() {
 async fn no_plugin_is_unavailable_and_says_where() {
     let directory = tempfile::tempdir().unwrap();
     let address = SocketAddress::from_path(directory.path().join("kms.sock")).unwrap();
-    let options = ClientOptions::default().with_timeout(ms(100));
-    let client = V2Client::new(address.clone(), options);
+    let client = V2Client::new(address.clone(), ClientOptions::default());
     let error = current(&client).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert!(error.message().contains("No such file"), "{error}");
@@ -58,7 +111,8 @@ async fn a_connected_client_survives_a_restart() {
 
 #[tokio::test]
 async fn a_call_in_flight_is_finished_and_no_new_one_taken() {
-    let provider = provider();
+    let clock = ManualClock::new();
+    let provider = provider_on(Arc::new(clock.clone()));
     let mut served = Served::new(still(provider.clone())).await;
     let client = Arc::new(served.client());
     well(&client).await;
@@ -78,12 +132,11 @@ async fn a_call_in_flight_is_finished_and_no_new_one_taken() {
         (!path.exists()).then_some(())
     })
     .await;
-    let late = V2Client::new(
-        served.address.clone(),
-        ClientOptions::default().with_timeout(ms(50)),
-    );
+    let late = V2Client::new(served.address.clone(), ClientOptions::default());
     let refused = current(&late).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Unavailable);
+    assert!(!call.is_finished());
+    clock.advance(ms(600));
     call.await.unwrap().unwrap();
     served.stopped().await.unwrap();
 }

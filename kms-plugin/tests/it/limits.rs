@@ -40,11 +40,9 @@ async fn one_more_is_refused_and_named() {
     let error = wraps(Sized::new(1, 1025)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Protocol);
     assert!(error.message().contains("1024"), "{error}");
-    let many: Vec<(String, usize)> = (0..1025).map(|n| (format!("n{n}.b"), 0)).collect();
-    let mut provider = Sized::new(1, 32);
-    provider.annotations = many;
-    let error = wraps(provider).await.unwrap_err();
-    assert!(error.message().contains("1024"), "{error}");
+    let error = wraps(annotated(&[("a.b", 16_381), ("c.d", 16_382)])).await;
+    let error = error.unwrap_err();
+    assert!(error.message().contains("32768"), "{error}");
     for name in ["a", "A.b", "a/b.c", "", "a..b"] {
         let error = wraps(annotated(&[(name, 1)])).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Protocol);

@@ -6,6 +6,7 @@ mod failures;
 mod foreign;
 mod lifecycle;
 mod limits;
+mod logs;
 mod socket_file;
 mod support;
 mod unwrapping;

@@ -81,16 +81,88 @@ async fn two_that_start_at_once_over_a_stale_file_leave_one_that_works() {
 }
 
 #[tokio::test]
-async fn a_server_waits_for_one_that_is_binding_in_the_same_directory() {
+async fn a_server_waits_for_one_that_is_binding_the_same_path() {
     let directory = tempdir().unwrap();
     let path = directory.path().join("kms.sock");
-    let other = fs::File::open(directory.path()).unwrap();
-    rustix::fs::flock(&other, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    drop(bind(&path).await.unwrap());
+    // The lock file has stayed, for its owner alone.
+    let lock = directory.path().join("kms.sock.lock");
+    assert_eq!(
+        fs::metadata(&lock).unwrap().permissions().mode() & 0o7777,
+        0o600
+    );
+    let other = fs::File::open(&lock).unwrap();
+    other.lock().unwrap();
     let mut binding = Box::pin(bind(&path));
     let early = tokio::time::timeout(std::time::Duration::from_millis(100), &mut binding).await;
     assert!(early.is_err() && !path.exists());
     drop(other);
     binding.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_lock_on_the_directory_stops_nobody() {
+    let directory = tempdir().unwrap();
+    let other = fs::File::open(directory.path()).unwrap();
+    other.lock().unwrap();
+    bind(&directory.path().join("kms.sock")).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_lock_file_that_others_could_hold_is_refused() {
+    type Prepare = fn(&Path);
+    let ways: [Prepare; 4] = [
+        |lock| {
+            fs::write(lock, "").unwrap();
+            fs::set_permissions(lock, fs::Permissions::from_mode(0o644)).unwrap();
+        },
+        |lock| std::os::unix::fs::symlink(lock.with_extension("elsewhere"), lock).unwrap(),
+        |lock| drop(UnixListener::bind(lock).unwrap()),
+        |lock| fs::create_dir(lock).unwrap(),
+    ];
+    for (number, prepare) in ways.iter().enumerate() {
+        let directory = tempdir().unwrap();
+        let path = directory.path().join("kms.sock");
+        prepare(&directory.path().join("kms.sock.lock"));
+        let error = bind(&path).await.unwrap_err();
+        assert!(error.message().contains("kms.sock.lock"), "{error}");
+        assert!(!path.exists(), "{number}");
+        assert!(!directory.path().join("kms.sock.elsewhere").exists());
+    }
+    let directory = tempdir().unwrap();
+    if fs::metadata(directory.path()).unwrap().uid() != 0 {
+        println!("skipped: needs root, to make a file of another user's");
+        return;
+    }
+    let lock = directory.path().join("kms.sock.lock");
+    fs::write(&lock, "").unwrap();
+    fs::set_permissions(&lock, fs::Permissions::from_mode(0o600)).unwrap();
+    std::os::unix::fs::chown(&lock, Some(65_534), None).unwrap();
+    let error = bind(&directory.path().join("kms.sock")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::PermissionDenied);
+    assert!(error.remedy().contains("remove"), "{}", error.remedy());
+}
+
+#[tokio::test]
+async fn a_directory_in_which_others_may_replace_the_socket_is_refused() {
+    for (mode, good) in [
+        (0o700, true),
+        (0o755, true),
+        (0o1777, true),
+        (0o770, false),
+        (0o707, false),
+        (0o777, false),
+        (0o2775, false),
+    ] {
+        let directory = tempdir().unwrap();
+        fs::set_permissions(directory.path(), fs::Permissions::from_mode(mode)).unwrap();
+        let bound = bind(&directory.path().join("kms.sock")).await;
+        assert_eq!(bound.is_ok(), good, "{mode:o}");
+        if let Err(error) = bound {
+            assert_eq!(error.kind(), ErrorKind::PermissionDenied);
+            assert!(error.remedy().starts_with("chmod go-w /"), "{mode:o}");
+        }
+    }
 }
 
 #[tokio::test]
@@ -124,6 +196,7 @@ async fn a_missing_directory_is_named() {
     assert_eq!(error.kind(), ErrorKind::Io);
     assert!(error.message().contains("/no"), "{error}");
     assert!(error.remedy().contains("create the directory"), "{error}");
+    assert!(error.remedy().contains("owned by"), "{}", error.remedy());
 }
 
 #[tokio::test]

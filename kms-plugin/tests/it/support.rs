@@ -28,9 +28,14 @@ pub fn ms(milliseconds: u64) -> Duration {
 }
 
 pub fn provider() -> Arc<Provider> {
+    provider_on(Arc::new(TokioClock::new()))
+}
+
+/// A provider whose delays pass on this clock.
+pub fn provider_on(clock: Arc<dyn Clock>) -> Arc<Provider> {
     Arc::new(FaultProvider::new(
         StaticProvider::generate().unwrap(),
-        Arc::new(TokioClock::new()),
+        clock,
     ))
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use kms_core::SecureRandom as _;
+use kms_plugin::client::{ClientOptions, V2Client};
 use kms_testkit::SeededRandom;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
@@ -251,4 +252,46 @@ async fn a_message_that_claims_to_be_endless_is_refused() {
     let mut stream = connect(&served).await;
     stream.write_all(&bytes).await.unwrap();
     assert_eq!(answer(&mut stream).await, Answer::HeadersOnly);
+}
+
+#[tokio::test(start_paused = true)]
+async fn clients_that_never_finish_their_handshake_hold_no_place() {
+    let served = Served::new(still(provider())).await;
+    let mut held = Vec::new();
+    // As many as there are places, stopped after each byte of the preface but the last.
+    for number in 0..64 {
+        let mut stream = connect(&served).await;
+        let begun = &PREFACE[..1 + number % (PREFACE.len() - 1)];
+        stream.write_all(begun).await.unwrap();
+        held.push(stream);
+    }
+    let options = ClientOptions::default().with_timeout(Duration::from_secs(60));
+    let client = V2Client::new(served.address.clone(), options);
+    current(&client).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_does_not_wait_for_what_has_no_call() {
+    let served = Served::new(still(provider()).stop_limit(Duration::from_secs(15))).await;
+    well(&served.client()).await;
+    // One in the middle of its handshake, and one that has finished it and answers nothing.
+    let mut half = connect(&served).await;
+    half.write_all(&PREFACE[..7]).await.unwrap();
+    let mut mute = connect(&served).await;
+    let handshake = [PREFACE.to_vec(), frame(SETTINGS, 0, 0, &[])].concat();
+    mute.write_all(&handshake).await.unwrap();
+    let mut head = [0; 9];
+    mute.read_exact(&mut head).await.unwrap();
+    assert_eq!(head[3], SETTINGS);
+    let begun = tokio::time::Instant::now();
+    served.stop().await.unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(5));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_that_may_not_take_any_time_counts_calls_and_not_connections() {
+    let served = Served::new(still(provider()).stop_limit(Duration::ZERO)).await;
+    let client = served.client();
+    well(&client).await;
+    served.stop().await.unwrap();
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use kms_core::{CallOptions, ErrorKind, UnwrapOptions, WrapOptions};
+use kms_core::{CallOptions, ErrorKind, UnwrapOptions, WrapOptions, WrappedKey};
 
 use super::harness::{Harness, wrap};
 use super::report::{Outcome, Verdict, ensure, fails_with, succeeds};
@@ -94,9 +94,10 @@ pub async fn listing_is_as_announced(harness: &dyn Harness) -> Outcome {
     Ok(Verdict::Held)
 }
 
-/// What the provider has wrapped opens without its key id, or is refused with
-/// [`ErrorKind::Unsupported`]. A union that opens older data of this kind but not its own may
-/// answer [`ErrorKind::Crypto`] too.
+/// What the provider has wrapped opens from its ciphertext alone, without key id and annotations,
+/// as KMS v1 stores it. If that is not announced, it is refused without its key id, with
+/// annotations or without, by [`ErrorKind::Unsupported`]; a union that opens older data of this
+/// kind but not its own may answer [`ErrorKind::Crypto`] too.
 ///
 /// # Errors
 ///
@@ -108,20 +109,30 @@ pub async fn unwrapping_without_key_id_is_as_announced(harness: &dyn Harness) ->
         Ok(wrapped) => wrapped,
         Err(outcome) => return *outcome,
     };
-    let bare = rebuild(&wrapped, None, wrapped.ciphertext().to_vec())?;
-    let answer = provider.unwrap(&bare, &UnwrapOptions::default()).await;
+    let ciphertext = wrapped.ciphertext().to_vec();
+    let annotated = rebuild(&wrapped, None, ciphertext.clone())?;
+    let bare = succeeds(
+        WrappedKey::without_key_id(ciphertext),
+        "building a wrapped key",
+    )?;
+    let options = UnwrapOptions::default();
+    let answer = provider.unwrap(&bare, &options).await;
     if provider.capabilities().unwraps_without_key_id {
-        let opened = succeeds(answer, "unwrapping without key id, which is announced,")?;
+        let opened = succeeds(
+            answer,
+            "unwrapping without key id and annotations, which is announced,",
+        )?;
         ensure(opened == dek, || {
             "without key id another DEK comes out".to_owned()
         })?;
     } else {
-        let kinds = [ErrorKind::Unsupported, ErrorKind::Crypto];
-        fails_with(
-            answer,
-            &kinds,
-            "unwrapping without key id, which is not announced,",
-        )?;
+        for answer in [answer, provider.unwrap(&annotated, &options).await] {
+            fails_with(
+                answer,
+                &[ErrorKind::Unsupported, ErrorKind::Crypto],
+                "unwrapping without key id, which is not announced,",
+            )?;
+        }
     }
     Ok(Verdict::Held)
 }

@@ -1,9 +1,10 @@
 //! The rules of [`KeyProvider`], checked.
 //!
-//! Implement [`Harness`] for the provider under test and call [`run_all`] from a test. Each rule is
-//! a function of its own too, for a closer look. A rule that does not apply, because of what the
-//! provider says it can do or because the harness lacks a hook, is reported as skipped with its
-//! reason; look at the [`Report`] once, so that no rule is skipped that you thought was checked.
+//! Implement [`Harness`] for the provider under test and call [`run_all`] from a test, which panics
+//! if a rule is violated. Each rule is a function of its own too, for a closer look. A rule that
+//! does not apply, because of what the provider says it can do or because the harness lacks a hook,
+//! is reported as skipped with its reason; look at the [`Report`] once, so that no rule is skipped
+//! that you thought was checked.
 //!
 //! | rule | what must hold |
 //! |---|---|

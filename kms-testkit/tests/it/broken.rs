@@ -41,6 +41,8 @@ pub enum Defect {
     ListsNewestFirst,
     OpensWithoutIdSilently,
     DoesNotOpenWithoutId,
+    NeedsAnnotationsWithoutId,
+    OpensByAnnotationsSilently,
     FailsUnderLoad,
     StaysBusyAfterCancellation,
     HangsAfterCancellation,
@@ -89,6 +91,14 @@ impl Defect {
         ),
         (
             DoesNotOpenWithoutId,
+            "unwrapping_without_key_id_is_as_announced",
+        ),
+        (
+            NeedsAnnotationsWithoutId,
+            "unwrapping_without_key_id_is_as_announced",
+        ),
+        (
+            OpensByAnnotationsSilently,
             "unwrapping_without_key_id_is_as_announced",
         ),
         (FailsUnderLoad, "concurrent_calls_succeed"),
@@ -213,7 +223,9 @@ impl KeyProvider for Broken {
             WrapIsNotAnnounced => honest.with_wraps(false),
             DescribesSilently => honest.with_describes_keys(false),
             ListsSilently => honest.with_lists_keys(false),
-            OpensWithoutIdSilently => honest.with_unwraps_without_key_id(false),
+            OpensWithoutIdSilently | OpensByAnnotationsSilently => {
+                honest.with_unwraps_without_key_id(false)
+            }
             TakesTooLongDek => honest.with_max_plaintext_len(1024),
             _ => honest,
         }
@@ -255,6 +267,9 @@ impl KeyProvider for Broken {
             NamesAnotherKey => WrappedKey::new("other".parse()?, wrapped.ciphertext().to_vec())?,
             ReusesKeyId => WrappedKey::new("the-key".parse()?, wrapped.ciphertext().to_vec())?,
             LetsAnnotationDecide => wrapped.with_annotation("length", vec![dek.len() as u8])?,
+            NeedsAnnotationsWithoutId | OpensByAnnotationsSilently => {
+                wrapped.with_annotation("version", vec![7])?
+            }
             DoesNotAuthenticate => with_ciphertext(&wrapped, dek.expose()),
             _ => wrapped,
         };
@@ -292,6 +307,11 @@ impl KeyProvider for Broken {
             }
             DoesNotOpenWithoutId if wrapped.key_id().is_none() => {
                 return Err(Error::new(ErrorKind::Unsupported, "no").with_provider("broken"));
+            }
+            NeedsAnnotationsWithoutId | OpensByAnnotationsSilently
+                if wrapped.key_id().is_none() && wrapped.annotation("version").is_none() =>
+            {
+                return Err(Error::crypto().with_provider("broken"));
             }
             ForgetsOldKeys => {
                 let current = self.inner.current_key(&options.call).await?;

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::{join, join_all};
-use kms_core::layer::{Coalesce, Timeout};
+use kms_core::layer::{Coalesce, Retry, RetryPolicy, Timeout};
 use kms_core::{
-    CallOptions, Clock as _, EncryptionContext, ErrorKind, KeyProvider as _, Tick, UnwrapOptions,
+    CallOptions, Clock, EncryptionContext, ErrorKind, KeyProvider as _, Tick, UnwrapOptions,
     WrapOptions, WrappedKey,
 };
-use kms_testkit::{Operation, Outcome};
+use kms_testkit::{Operation, Outcome, SeededRandom};
 use proptest::prelude::*;
 
 use super::{SECOND, dek, faults, wrapped_by};
@@ -177,6 +177,35 @@ fn callers_end_by_their_own_deadlines() {
     assert_eq!(patient.unwrap(), dek());
     assert_eq!(patient_end, SECOND * 3);
     assert_eq!(faults.calls(CALL), 1);
+}
+
+/// One call hangs, the provider is well again, and there is never a moment without a caller.
+#[test]
+fn a_shared_call_that_hangs_ends_with_the_budget_of_the_retries() {
+    let (faults, clock) = faults();
+    let wrapped = wrapped_by(&faults);
+    faults.script(CALL, [Outcome::Hang]);
+    let shared: Arc<dyn Clock> = Arc::new(clock.clone());
+    let retry = Retry::new(faults, shared.clone(), Arc::new(SeededRandom::new(1)))
+        .with_policy(RetryPolicy::default().with_budget(SECOND * 5));
+    let provider = Timeout::new(Coalesce::new(retry), shared, SECOND * 3);
+    let callers = (0..20).map(|second| {
+        let (provider, clock, wrapped) = (&provider, &clock, &wrapped);
+        async move {
+            clock.sleep_until(Tick::ORIGIN + SECOND * second).await;
+            provider.unwrap(wrapped, &UnwrapOptions::default()).await
+        }
+    });
+    let answers = clock.run(join_all(callers)).expect("nobody hangs");
+    for (second, answer) in answers.into_iter().enumerate() {
+        match answer {
+            Ok(opened) => assert!(second >= 5 && opened == dek(), "{second}"),
+            Err(error) => {
+                assert!(second <= 5, "{second}: {error}");
+                assert_eq!(error.kind(), ErrorKind::DeadlineExceeded);
+            }
+        }
+    }
 }
 
 /// Everything that decides the answer tells calls apart.

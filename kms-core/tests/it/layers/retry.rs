@@ -135,6 +135,39 @@ fn an_attempt_that_hangs_is_followed_by_another() {
 }
 
 #[test]
+fn a_call_that_hangs_ends_with_the_budget_or_the_deadline() {
+    for deadline in [None, Some(SECOND * 3)] {
+        let (faults, clock) = faults();
+        faults.script(CALL, [Outcome::Fail(ErrorKind::Throttled), Outcome::Hang]);
+        let mut options = CallOptions::default();
+        options.deadline = deadline.map(|deadline| Tick::ORIGIN + deadline);
+        let error = call(&faults, &clock, Constant(0), &options).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::DeadlineExceeded);
+        assert_eq!(error.provider(), Some("static"));
+        let end = deadline.unwrap_or_else(|| RetryPolicy::default().budget);
+        assert_eq!(clock.now(), Tick::ORIGIN + end);
+        assert_eq!((faults.calls(CALL), faults.cancelled(CALL)), (2, 1));
+        // What went wrong before is not lost.
+        let before = std::error::Error::source(&error).unwrap();
+        let before = before.downcast_ref::<Error>().unwrap();
+        assert_eq!(before.kind(), ErrorKind::Throttled);
+    }
+}
+
+#[test]
+fn the_inner_provider_is_told_when_the_call_ends() {
+    let (faults, clock) = faults();
+    faults.script(CALL, [Outcome::Hang]);
+    // Its own limit is longer than the budget: what ends it is the deadline that it is told.
+    let attempt = Timeout::new(faults, Arc::new(clock.clone()), SECOND * 60);
+    let provider = Retry::new(attempt, Arc::new(clock.clone()), Arc::new(Constant(0)));
+    let answer = clock.run(provider.current_key(&CallOptions::default()));
+    let error = answer.expect("it ends").unwrap_err();
+    assert!(error.message().contains("by its deadline"), "{error}");
+    assert_eq!(clock.now(), Tick::ORIGIN + RetryPolicy::default().budget);
+}
+
+#[test]
 fn without_randomness_it_waits_longest_and_goes_on() {
     let (faults, clock) = faults();
     faults.script(CALL, [Outcome::Fail(ErrorKind::Throttled)]);
@@ -143,8 +176,8 @@ fn without_randomness_it_waits_longest_and_goes_on() {
 }
 
 proptest! {
-    /// Whatever fails how often, however slowly and with what advice: attempts are bounded, no
-    /// attempt begins at or after the deadline, no wait is longer than jitter and advice allow,
+    /// Whatever fails how often, however slowly and with what advice: attempts are bounded, nothing
+    /// goes on after the deadline or the budget, no wait is longer than jitter and advice allow,
     /// and no time is waited for nothing.
     #[test]
     fn time_and_attempts_are_kept(
@@ -178,9 +211,12 @@ proptest! {
         let took = clock.now().since(Tick::ORIGIN);
         let end = deadline.map_or(SECOND * 2, millis);
         prop_assert!(attempts <= u64::from(max_attempts.max(1)));
+        prop_assert!(took <= end);
+        if answer.as_ref().is_err_and(|error| error.kind() == ErrorKind::DeadlineExceeded) {
+            prop_assert_eq!(took, end);
+            return Ok(());
+        }
         prop_assert_eq!(answer.is_ok(), attempts > failures as u64);
-        // The last attempt has begun before the end, and what follows is that attempt alone.
-        prop_assert!(attempts == 1 || took.saturating_sub(millis(latency)) < end);
         let waits = u32::try_from(attempts - 1).unwrap();
         let working = millis(latency) * (waits + 1);
         let advised = advice.unwrap_or_default() * waits;

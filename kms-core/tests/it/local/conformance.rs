@@ -88,7 +88,7 @@ impl Harness for Keyring {
 
     fn unknown_key_id(&self) -> Result<KeyId, Error> {
         let known = self.provider.list()?.remove(0).info.id;
-        KeyId::new(format!("{known}99"))
+        KeyId::new(super::sibling(&known, "99"))
     }
 
     fn secrets(&self) -> Vec<SecretBytes> {

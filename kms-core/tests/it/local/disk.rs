@@ -36,6 +36,33 @@ fn open_makes_nothing() {
 }
 
 #[test]
+fn an_io_error_says_its_cause_once_and_a_missing_directory_how_to_make_it() {
+    let place = Place::new();
+    let missing = place.directory.path().join("missing");
+    let path = missing.join("keyring.json");
+    for (error, is_directory) in [
+        (place.open().unwrap_err(), false),
+        (
+            LocalProvider::open(&path, place.options()).unwrap_err(),
+            true,
+        ),
+        (
+            LocalProvider::create(&path, place.options()).unwrap_err(),
+            true,
+        ),
+    ] {
+        assert_eq!(error.kind(), ErrorKind::Io);
+        let source = std::error::Error::source(&error).unwrap().to_string();
+        assert!(!error.to_string().contains(&source), "{error}: {source}");
+        let remedy = format!(
+            "create the directory {}, owned by the user who runs this, mode 0700",
+            missing.display()
+        );
+        assert_eq!(error.remedy() == remedy, is_directory, "{}", error.remedy());
+    }
+}
+
+#[test]
 fn a_torn_file_is_named_and_left_alone() {
     let place = Place::new();
     let provider = place.create();
@@ -220,7 +247,8 @@ fn a_backup_can_be_checked() {
     assert_eq!(seen.versions, blind.versions);
     assert_eq!(seen.revision, 2);
     let id = current(&provider).unwrap();
-    assert_eq!(id.as_str(), format!("local/{}/2", seen.keyring_id));
+    let prefix = format!("local/{}/2-", seen.keyring_id);
+    assert!(id.as_str().starts_with(&prefix), "{id}");
     let wrong = check_keyring(&bytes, Some(&secret("open simsim")));
     assert_eq!(kind(wrong), ErrorKind::Unauthenticated);
 }
@@ -276,6 +304,46 @@ mod unix {
         }
         fs::set_permissions(place.path(), fs::Permissions::from_mode(0o600)).unwrap();
         assert!(current(&provider).is_ok());
+    }
+
+    #[test]
+    fn a_directory_that_others_can_write_to_is_refused_with_a_remedy() {
+        let place = Place::new();
+        let directory = place.directory.path();
+        let set = |mode| fs::set_permissions(directory, fs::Permissions::from_mode(mode)).unwrap();
+        let remedy = format!("chmod go-w {}", directory.canonicalize().unwrap().display());
+        for wide in [0o770, 0o707, 0o777, 0o2775] {
+            set(wide);
+            let refused = LocalProvider::create(place.path(), place.options()).unwrap_err();
+            assert_eq!(refused.kind(), ErrorKind::PermissionDenied, "{wide:o}");
+            assert_eq!(refused.remedy(), remedy);
+            assert_eq!(fs::read_dir(directory).unwrap().count(), 0, "nothing left");
+        }
+        set(0o1777);
+        let provider = place.create();
+        for wide in [0o770, 0o707, 0o777, 0o2775] {
+            set(wide);
+            for error in [place.open().unwrap_err(), provider.reload().unwrap_err()] {
+                assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{wide:o}");
+                assert_eq!(error.remedy(), remedy);
+            }
+            let options = place.options().with_wide_permissions(true);
+            assert!(LocalProvider::open(place.path(), options).is_ok());
+        }
+        for narrow in [0o700, 0o755, 0o1777, 0o3777] {
+            set(narrow);
+            assert!(place.open().is_ok(), "{narrow:o}");
+        }
+        // The directory of a link counts as well.
+        let links = tempfile::tempdir().unwrap();
+        let link = links.path().join("link");
+        symlink(place.path(), &link).unwrap();
+        assert!(LocalProvider::open(&link, place.options()).is_ok());
+        fs::set_permissions(links.path(), fs::Permissions::from_mode(0o777)).unwrap();
+        assert_eq!(
+            kind(LocalProvider::open(&link, place.options())),
+            ErrorKind::PermissionDenied
+        );
     }
 
     #[test]

@@ -68,6 +68,7 @@ fn destruction_waits_for_its_grace_period_and_leaves_a_tombstone() {
     let destroyed = provider.destroy_due().unwrap();
     assert_eq!(destroyed.len(), 1);
     assert_eq!(destroyed[0].info.state, KeyState::Destroyed);
+    assert_eq!(Some(&destroyed[0].info.id), wrapped.key_id());
     assert_eq!(kind(unwrap(&provider, &wrapped)), ErrorKind::KeyDestroyed);
     assert_eq!(
         kind(provider.cancel_destruction(1)),
@@ -182,7 +183,7 @@ fn versions_are_described_and_listed() {
         assert_eq!(&described, key);
         assert_eq!(described.algorithm.as_deref(), Some("AES-256-GCM"));
     }
-    let unknown = "local/00/1".parse().unwrap();
+    let unknown = "local/00/1-0123456789abcdef".parse().unwrap();
     let error = now(provider.describe_key(&unknown, &CallOptions::default())).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::KeyNotFound);
     assert_eq!(error.key_id(), Some(&unknown));

@@ -1,6 +1,7 @@
 //! `LocalProvider` from outside: on disk, between processes, and as a `KeyProvider`.
 
 mod conformance;
+mod copies;
 mod disk;
 mod life;
 mod processes;
@@ -99,8 +100,9 @@ fn kind<T: core::fmt::Debug>(result: Result<T, Error>) -> ErrorKind {
     result.unwrap_err().kind()
 }
 
-/// The id that another version of the same keyring would have.
+/// An id of the same keyring, for another version of the same fingerprint.
 fn sibling(id: &KeyId, version: &str) -> String {
-    let (keyring, _) = id.as_str().rsplit_once('/').unwrap();
-    format!("{keyring}/{version}")
+    let (keyring, key) = id.as_str().rsplit_once('/').unwrap();
+    let (_, fingerprint) = key.split_once('-').unwrap();
+    format!("{keyring}/{version}-{fingerprint}")
 }

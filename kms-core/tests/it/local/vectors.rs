@@ -58,8 +58,12 @@ fn files_of_format_version_1_open() {
                 (KeyState::Enabled, false),
             ]
         );
+        // The id that other programs have stored is the one in the file, with its fingerprint.
+        let fingerprint = text.rsplit("\"fingerprint\": \"").next().unwrap();
+        let stored = format!("/4-{}", &fingerprint[..16]);
         let options = UnwrapOptions::default().with_context(context());
         let id = current(&provider).unwrap();
+        assert!(id.as_str().ends_with(&stored), "{id}");
         for wrapped in [
             WrappedKey::new(id, bytes_of(wrapped)),
             WrappedKey::without_key_id(bytes_of(wrapped)),

@@ -2,6 +2,8 @@
 
 use kms_core::SecretBytes;
 
+pub(crate) use crate::crypto::wipe;
+
 /// Wiped when dropped.
 ///
 /// `zeroize` writes byte by byte, which takes longer than the decryption did; this
@@ -37,10 +39,4 @@ impl Drop for Plaintext {
     fn drop(&mut self) {
         wipe(&mut self.0);
     }
-}
-
-/// Overwrites with zeros, for certain.
-pub(crate) fn wipe(bytes: &mut [u8]) {
-    bytes.fill(0);
-    zeroize::optimization_barrier(bytes);
 }

@@ -29,7 +29,7 @@ def context_bytes(context):
 
 
 def keys_of(document):
-    """The keys by version, after every check."""
+    """The keys and fingerprints by version, after every check."""
     content = document["content"]
     encoded = json.dumps(content, separators=(",", ":")).encode()
     digest = hashlib.sha256(b"kms local keyring v1: digest" + encoded).digest()
@@ -53,8 +53,9 @@ def keys_of(document):
         assert derive(b"check") == base64.b64decode(lock["check"])
         mac = hmac.digest(derive(b"mac"), encoded, "sha256")
         assert mac == base64.b64decode(document["mac"])
-    keys = {}
+    keys, fingerprints = {}, {}
     for record in content["keys"]:
+        fingerprints[record["version"]] = record["fingerprint"]
         if "material" not in record:
             assert record["state"] == "destroyed"
             continue
@@ -64,8 +65,11 @@ def keys_of(document):
             aad += struct.pack(">I", record["version"])
             stored = AESGCM(derive(b"wrap")).decrypt(stored[:12], stored[12:], aad)
         assert len(stored) == 32
+        fingerprint = hmac.digest(stored, b"kms local key id v1", "sha256")[:8]
+        assert fingerprint.hex() == record["fingerprint"]
         keys[record["version"]] = stored
-    return keys
+    assert all(len(bytes.fromhex(each)) == 8 for each in fingerprints.values())
+    return keys, fingerprints
 
 
 def main():
@@ -75,12 +79,12 @@ def main():
         document = json.loads(text)
         assert text == json.dumps(document, indent=2) + "\n"
         assert (document["format"], document["version"]) == ("kms-local-keyring", 1)
-        keys = keys_of(document)
+        keys, fingerprints = keys_of(document)
         assert keys[3] == b"0123456789abcdef0123456789abcdef"
         wrapped = bytes.fromhex((here / f"{name}.wrapped").read_text())
         form, version = struct.unpack(">BI", wrapped[:5])
         assert form == 1
-        key_id = f"local/{document['content']['keyring_id']}/{version}"
+        key_id = f"local/{document['content']['keyring_id']}/{version}-{fingerprints[version]}"
         aad = b"kms local wrap v1" + field(key_id) + context_bytes(CONTEXT)
         assert AESGCM(keys[version]).decrypt(wrapped[5:17], wrapped[17:], aad) == DEK
         print(f"{name}: {key_id} opens")

@@ -1,0 +1,181 @@
+//! Opening, and replacing recipients.
+
+use std::sync::Arc;
+
+use kms_core::SecretBytes;
+
+use super::builder::wrap_for_all;
+use super::{Envelope, Purpose};
+use crate::sealed::stream::ChunkOpener;
+use crate::sealed::{Dek, RecipientInfo, SealedInfo, inspect};
+use crate::{Error, ErrorKind};
+
+impl Envelope {
+    /// Opens a message with whichever provider can.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Malformed`] if it is not of the format; [`ErrorKind::NoMatchingProvider`] if no
+    /// recipient is a provider of this envelope; [`ErrorKind::Crypto`] if it does not open, without
+    /// a word on why; [`ErrorKind::Provider`] if the providers that could open it failed.
+    pub async fn open(
+        &self,
+        purpose: &Purpose,
+        aad: &[u8],
+        message: &[u8],
+    ) -> Result<SecretBytes, Error> {
+        let context = self.digest(purpose);
+        let info = self.checked(message, purpose)?;
+        self.with_each_dek(&info, purpose, |dek, _| dek.open(message, &context, aad))
+            .await
+            .map(SecretBytes::from_vec)
+    }
+
+    /// Opens a message where it lies, and returns the part of it that is the plaintext. Wiping
+    /// that is the caller's business.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub async fn open_in_place<'m>(
+        &self,
+        purpose: &Purpose,
+        aad: &[u8],
+        message: &'m mut [u8],
+    ) -> Result<&'m mut [u8], Error> {
+        let context = self.digest(purpose);
+        let dek = {
+            let info = self.checked(message, purpose)?;
+            // Whose DEK it is, commitment and MAC tell; the body is opened once, below.
+            self.with_each_dek(&info, purpose, |dek, _| {
+                dek.check(message).map(|()| Arc::clone(dek))
+            })
+            .await?
+        };
+        dek.open_in_place(message, &context, aad)
+    }
+
+    /// Opens a stream, of which `preamble` is the beginning, for as long as
+    /// [`sealed::preamble_len`](crate::sealed::preamble_len) says.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub async fn open_stream(
+        &self,
+        purpose: &Purpose,
+        aad: &[u8],
+        preamble: &[u8],
+    ) -> Result<ChunkOpener, Error> {
+        let context = self.digest(purpose);
+        let info = self.checked(preamble, purpose)?;
+        self.with_each_dek(&info, purpose, |dek, _| {
+            dek.open_stream(preamble, &context, aad)
+        })
+        .await
+    }
+
+    /// Wraps a message's DEK again, for all recipients of this envelope under their current keys.
+    /// Header and body stay as they are; only the beginning of the message changes.
+    ///
+    /// This is how a KEK is retired. It is no answer to a DEK that leaked: that stays the same.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open) and [`seal`](Self::seal).
+    pub async fn rewrap(&self, purpose: &Purpose, message: &[u8]) -> Result<Vec<u8>, Error> {
+        let info = self.checked(message, purpose)?;
+        let (dek, secret) = self
+            .with_each_dek(&info, purpose, |dek, secret| {
+                dek.check(message)
+                    .map(|()| (Arc::clone(dek), Arc::clone(secret)))
+            })
+            .await?;
+        let recipients = wrap_for_all(&self.members, &secret, &purpose.context)
+            .await
+            .map_err(|error| Error::provider("wrapping the DEK again", error))?;
+        dek.rewrap(message, &dek.recipients_block(&recipients)?)
+    }
+
+    /// Reads the header, and refuses another context before any provider is asked.
+    fn checked<'m>(&self, message: &'m [u8], purpose: &Purpose) -> Result<SealedInfo<'m>, Error> {
+        let info = inspect(message)?;
+        if info.context_digest() == self.digest(purpose) {
+            return Ok(info);
+        }
+        Err(Error::new(
+            ErrorKind::Crypto,
+            "the message was sealed under another encryption context",
+        ))
+    }
+
+    /// Tries the DEK of every recipient that is a provider here, in the message's order.
+    async fn with_each_dek<T>(
+        &self,
+        info: &SealedInfo<'_>,
+        purpose: &Purpose,
+        mut work: impl FnMut(&Arc<Dek>, &Arc<SecretBytes>) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let mut failure: Option<Error> = None;
+        for recipient in info.recipients() {
+            let Some(unwrapped) = self.unwrap(&recipient, purpose).await else {
+                continue;
+            };
+            let outcome = unwrapped.and_then(|secret| {
+                let copy = SecretBytes::copy_from_slice(secret.expose());
+                let dek = Arc::new(Dek::new(Arc::clone(&self.backend), copy)?);
+                work(&dek, &secret)
+            });
+            match outcome {
+                Ok(done) => return Ok(done),
+                // A provider that is down says more than one that does not have the key: with it
+                // up, the message may open.
+                Err(error) => {
+                    if failure.as_ref().is_none_or(|first| !first.is_retryable()) {
+                        failure = Some(error);
+                    }
+                }
+            }
+        }
+        Err(failure.unwrap_or_else(|| {
+            let ids: Vec<_> = info
+                .recipients()
+                .map(|recipient| recipient.provider_id())
+                .collect();
+            Error::new(
+                ErrorKind::NoMatchingProvider,
+                format!(
+                    "the message is for `{}`, none of which is here",
+                    ids.join("`, `")
+                ),
+            )
+        }))
+    }
+
+    /// `None` if the recipient is no provider of this envelope.
+    async fn unwrap(
+        &self,
+        recipient: &RecipientInfo<'_>,
+        purpose: &Purpose,
+    ) -> Option<Result<Arc<SecretBytes>, Error>> {
+        let mut places = self.members.iter().zip(&self.opened);
+        let (member, cache) = places.find(|(member, _)| member.id == recipient.provider_id())?;
+        let wrapped = match recipient.to_wrapped_key() {
+            Ok(wrapped) => wrapped,
+            Err(error) => return Some(Err(error)),
+        };
+        let options = member.unwrap_options(&purpose.context);
+        Some(
+            cache
+                .unwrap(&purpose.partition, &wrapped, &options)
+                .await
+                .map_err(|error| match error.kind() {
+                    kms_core::ErrorKind::Crypto => Error::new(
+                        ErrorKind::Crypto,
+                        "the message does not open under this DEK and aad",
+                    ),
+                    _ => Error::provider(format!("unwrapping with `{}`", member.id), error),
+                }),
+        )
+    }
+}
