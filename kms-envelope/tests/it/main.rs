@@ -1,4 +1,4 @@
-//! Behaviour of stored values and of the configuration that says how they are stored.
+//! Behaviour of stored values, of the configuration that says how they are stored, and of the caches.
 
 mod allocations;
 mod cache;

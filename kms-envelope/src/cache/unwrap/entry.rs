@@ -1,6 +1,7 @@
 //! One unwrapped DEK, and what it is the answer to.
 
-use core::hash::{Hash, Hasher};
+use core::hash::{BuildHasher as _, Hash, Hasher};
+use std::hash::RandomState;
 use std::sync::Arc;
 
 use kms_core::{EncryptionContext, KeyId, SecretBytes, Tick, WrappedKey};
@@ -40,6 +41,16 @@ impl Asked<'_> {
             && field(None)
     }
 
+    /// A hash that tells everything apart, as far as 64 bits can.
+    pub(super) fn fingerprint(&self, key: &RandomState) -> u64 {
+        let mut hasher = key.build_hasher();
+        self.walk(|piece| {
+            hasher.write(piece);
+            true
+        });
+        hasher.finish()
+    }
+
     fn to_bytes(self) -> Box<[u8]> {
         let mut bytes = Vec::new();
         self.walk(|piece| {
@@ -59,12 +70,22 @@ impl Asked<'_> {
     }
 }
 
+/// A hash need not tell everything apart, so the lengths are left out: each piece costs time. The
+/// partition is hashed before this.
 impl Hash for Asked<'_> {
     fn hash<H: Hasher>(&self, hasher: &mut H) {
-        self.walk(|piece| {
-            hasher.write(piece);
-            true
-        });
+        if let Some(id) = self.wrapped.key_id() {
+            hasher.write(id.as_str().as_bytes());
+        }
+        hasher.write(self.wrapped.ciphertext());
+        for (name, value) in self.wrapped.annotations() {
+            hasher.write(name.as_bytes());
+            hasher.write(value);
+        }
+        for (name, value) in self.context.iter() {
+            hasher.write(name.as_bytes());
+            hasher.write(value.as_bytes());
+        }
     }
 }
 

@@ -1,6 +1,5 @@
 //! Errors that are remembered for a moment.
 
-use core::hash::BuildHasher as _;
 use std::hash::RandomState;
 
 use kms_core::{Error, Tick};
@@ -10,8 +9,9 @@ use crate::cache::partition::Place;
 use crate::cache::shelf::Shelf;
 
 /// What the provider has refused, by fingerprint: what was asked may be large, and whoever asks
-/// may be hostile, so nothing of it is kept. Together with the place the fingerprint is 128 bits
-/// under two keys of the process, so one question never gets another's error.
+/// may be hostile, so nothing of it is kept. The fingerprint is 64
+/// bits under a key of the process, which nobody outside can aim at, and the place has to be the
+/// same as well; the worst is one question that gets another's refusal for a moment.
 pub(super) struct Refusals {
     shelf: Shelf<Refusal>,
     hasher: RandomState,
@@ -32,7 +32,7 @@ impl Refusals {
     }
 
     pub(super) fn find(&self, place: Place, asked: &Asked<'_>, now: Tick) -> Option<Error> {
-        let fingerprint = self.hasher.hash_one(asked);
+        let fingerprint = asked.fingerprint(&self.hasher);
         self.shelf.hit(place, now, |refusal| {
             let remembered = refusal.fingerprint == fingerprint && now < refusal.until;
             remembered.then(|| refusal.error.clone())
@@ -49,7 +49,7 @@ impl Refusals {
         admit: impl FnOnce() -> bool,
     ) {
         let refusal = Refusal {
-            fingerprint: self.hasher.hash_one(asked),
+            fingerprint: asked.fingerprint(&self.hasher),
             error: error.clone(),
             until,
         };

@@ -1,5 +1,7 @@
 //! DEKs that encrypt: limits, replacing ahead of time, rotation, purges.
 
+mod laws;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -10,8 +12,6 @@ use futures_util::future::join_all;
 use kms_core::{Clock as _, EncryptionContext, Error, ErrorKind, Tick};
 use kms_envelope::cache::{Background, DekLimits, EncryptCache, Partition};
 use kms_testkit::ManualClock;
-use proptest::collection::vec;
-use proptest::prelude::*;
 
 use super::{kek_id, partition, seconds};
 
@@ -369,85 +369,9 @@ fn the_form_that_never_waits_counts_too() {
     assert_eq!(bed.key(1), Ok(1));
 }
 
-#[derive(Clone, Debug)]
-enum Op {
-    Key {
-        tenant: usize,
-        name: bool,
-        bytes: u64,
-    },
-    Advance(u64),
-    Fault(Option<ErrorKind>),
-    Purge,
-    Sweep,
-    Rotate,
-}
-
-fn op() -> impl Strategy<Value = Op> {
-    prop_oneof![
-        20 => (0..2_usize, any::<bool>(), 0..40_u64)
-            .prop_map(|(tenant, name, bytes)| Op::Key { tenant, name, bytes }),
-        6 => (0..30_u64).prop_map(Op::Advance),
-        1 => Just(Op::Fault(Some(ErrorKind::Unavailable))),
-        1 => Just(Op::Fault(Some(ErrorKind::KeyDisabled))),
-        3 => Just(Op::Fault(None)),
-        1 => Just(Op::Purge),
-        1 => Just(Op::Sweep),
-        1 => Just(Op::Rotate),
-    ]
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
-
-    /// Whatever happens: no DEK goes over a limit, none serves two purposes, none outlives a
-    /// purge, and there is always an answer.
-    #[test]
-    fn no_sequence_of_calls_goes_over_a_limit(ops in vec(op(), 1..150)) {
-        let bed = Bed::new(
-            limits()
-                .with_max_messages(9)
-                .with_max_bytes(100)
-                .with_refresh_before(seconds(15)),
-        );
-        let mut used = BTreeMap::<u64, (usize, u64, u64)>::new();
-        let (mut purged_up_to, mut keks) = (0, 0);
-        let mut fault = None;
-        for op in ops {
-            match op {
-                Op::Key { tenant, name, bytes } => {
-                    let context = context(if name { "a" } else { "b" });
-                    match bed.key_in(&partition(tenant), &context, bytes) {
-                        Ok(key) => {
-                            let (owner, messages, total) =
-                                used.entry(key.number).or_insert((tenant, 0, 0));
-                            *messages += 1;
-                            *total += bytes;
-                            prop_assert!(*messages <= 9 && *total <= 100);
-                            prop_assert_eq!(*owner, tenant);
-                            prop_assert_eq!(&key.context, &context);
-                            prop_assert!(bed.clock.now().since(key.made) < seconds(100));
-                            prop_assert!(key.number >= purged_up_to);
-                        }
-                        Err(kind) => prop_assert_eq!(Some(kind), fault),
-                    }
-                }
-                Op::Advance(by) => bed.clock.advance(seconds(by)),
-                Op::Fault(next) => {
-                    fault = next;
-                    bed.fail(next);
-                }
-                Op::Purge => {
-                    bed.cache.purge_all();
-                    purged_up_to = bed.made();
-                }
-                Op::Sweep => bed.cache.sweep(),
-                Op::Rotate => {
-                    keks += 1;
-                    bed.cache.note_current_key(&kek_id(keks));
-                }
-            }
-            prop_assert!(bed.cache.stats().entries <= 4);
-        }
-    }
+#[test]
+fn the_mark_is_on_bytes_as_well() {
+    // Ten are left before the second message, an eighth: it is served and makes the next DEK.
+    let bed = Bed::new(limits().with_max_bytes(80));
+    assert_eq!([70, 1, 1].map(|bytes| bed.key(bytes).unwrap()), [0, 0, 1]);
 }
