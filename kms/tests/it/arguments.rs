@@ -63,7 +63,7 @@ fn wrong_usage_is_exit_code_2() {
             "--socket-mode",
             "999",
         ],
-        &["key", "disable", "--provider", "local:/x", "one"],
+        &["key", "disable", "--provider", "local:/x"],
         &[
             "key",
             "destroy",

@@ -54,7 +54,12 @@ fn a_key_goes_through_its_life() {
 
     keyring.run("disable", &["1"]).ok();
     assert_eq!(keyring.states(), ["disabled", "enabled"]);
-    keyring.run("enable", &["1"]).ok();
+    let keys = keyring.run("list", &["--json"]).ok().json();
+    // By its key id as well, which is what a census names.
+    keyring
+        .run("enable", &[keys["keys"][0]["key_id"].as_str().unwrap()])
+        .ok();
+    assert_eq!(keyring.run("enable", &["local/other/1"]).code, Some(2));
     keyring.run("destroy", &["1"]).ok();
     assert_eq!(keyring.states(), ["pending_destruction", "enabled"]);
     keyring.run("purge", &[]).ok();

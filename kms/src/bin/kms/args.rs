@@ -187,8 +187,8 @@ pub(crate) struct KeyProvider {
 pub(crate) struct KeyVersion {
     #[command(flatten)]
     pub(crate) target: KeyProvider,
-    /// The version's number, as `kms key list` shows it.
-    pub(crate) version: u32,
+    /// The version: its number or its key id, as `kms key list` shows them.
+    pub(crate) version: String,
 }
 
 #[derive(Args, Debug)]

@@ -74,21 +74,21 @@ fn change(
                 "changed; programs that have the keyring open must open it again",
             )
         }
-        Key::Disable(KeyVersion { version, .. }) => (
-            vec![keyring.disable(*version)?],
+        Key::Disable(key) => (
+            vec![keyring.disable(number(key, &keyring)?)?],
             "disabled. Who has its DEKs in memory goes on with them: a plugin for a while, kube-apiserver for a day or more. That nothing breaks proves nothing",
         ),
-        Key::Enable(KeyVersion { version, .. }) => (vec![keyring.enable(*version)?], "enabled"),
+        Key::Enable(key) => (vec![keyring.enable(number(key, &keyring)?)?], "enabled"),
         Key::Destroy(KeyDestroy { key, grace_days }) => {
             let grace = DAY.saturating_mul(*grace_days);
-            let changed = keyring.schedule_destruction(key.version, grace)?;
+            let changed = keyring.schedule_destruction(number(key, &keyring)?, grace)?;
             (
                 vec![changed],
                 "out of use; `kms key restore` saves it until it is purged",
             )
         }
-        Key::Restore(KeyVersion { version, .. }) => (
-            vec![keyring.cancel_destruction(*version)?],
+        Key::Restore(key) => (
+            vec![keyring.cancel_destruction(number(key, &keyring)?)?],
             "saved; enable it to use it",
         ),
         Key::Purge(_) => {
@@ -101,6 +101,23 @@ fn change(
             (destroyed, said)
         }
         Key::Create(_) | Key::List(_) | Key::Status(_) => (keyring.list()?, ""),
+    })
+}
+
+/// The number of the version that is meant.
+fn number(key: &KeyVersion, keyring: &LocalProvider) -> Result<u32, Failure> {
+    if let Ok(number) = key.version.parse() {
+        return Ok(number);
+    }
+    let versions = keyring.list()?;
+    let meant = versions
+        .iter()
+        .find(|version| version.info.id.as_str() == key.version);
+    meant.map(|version| version.version).ok_or_else(|| {
+        Failure::usage(
+            "the version is neither a number nor a key id of this keyring",
+            "give what `kms key list` shows",
+        )
     })
 }
 
