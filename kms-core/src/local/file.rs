@@ -206,7 +206,8 @@ fn refuse_wide(path: &Path, metadata: &Metadata) -> Result<(), Error> {
     .with_remedy(format!("chmod 600 {}", path.display())))
 }
 
-/// Refuses a directory in which others could put a file of theirs in the place of the keyring.
+/// Refuses a directory in which everybody could put a file in the place of the keyring. Its group
+/// is trusted: on many systems each user has one of their own, and directories open to it.
 #[cfg(unix)]
 fn refuse_wide_directory(directory: &Path) -> Result<(), Error> {
     use std::os::unix::fs::PermissionsExt as _;
@@ -214,17 +215,17 @@ fn refuse_wide_directory(directory: &Path) -> Result<(), Error> {
         .map_err(|source| io_error("cannot look at the directory of the keyring", source))?;
     let mode = metadata.permissions().mode() & 0o7777;
     // Where the sticky bit is set, as in /tmp, nobody can replace the files of another user.
-    if mode & 0o022 == 0 || mode & 0o1000 != 0 {
+    if mode & 0o002 == 0 || mode & 0o1000 != 0 {
         return Ok(());
     }
     Err(Error::new(
         ErrorKind::PermissionDenied,
         format!(
             "the directory of the keyring has mode {mode:04o}: \
-             others than its owner can replace the keyring file"
+             everybody can replace the keyring file"
         ),
     )
-    .with_remedy(format!("chmod go-w {}", directory.display())))
+    .with_remedy(format!("chmod o-w {}", directory.display())))
 }
 
 #[cfg(not(unix))]

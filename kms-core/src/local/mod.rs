@@ -42,8 +42,8 @@
 //! | reads this process's memory | has the keys | has the keys |
 //!
 //! Only the owner may have rights to the file; a mode wider than 0600 is refused. So is a directory
-//! that group or others can write to, since they could put another file in its place; where the
-//! sticky bit keeps them from that, as in `/tmp`, it is taken.
+//! that everybody can write to, since they could put another file in its place; where the sticky
+//! bit keeps them from that, as in `/tmp`, it is taken. The directory's group is trusted.
 //! [`LocalOptions::wide_permissions`] lifts both. Directories further up are not looked at.
 //!
 //! # Limits

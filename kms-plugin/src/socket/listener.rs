@@ -70,8 +70,8 @@ impl ListenOptions {
 ///   that a crashed server left is removed, if it is a socket and nothing listens on it; any other
 ///   file is left alone and is an error. When the listener is dropped its file goes too, unless
 ///   another server has put its own there. The directory must exist; who may write to it may
-///   replace the socket, so it should belong to the plugin's user or to root, and one that the
-///   group or others may write to, without the sticky bit, is refused. Servers that start at once
+///   replace the socket, so it should belong to the plugin's user or to root, and one that
+///   everybody may write to, without the sticky bit, is refused. Servers that start at once
 ///   take turns by a lock on the file `PATH.lock` (mode 0600), which stays.
 /// - An **abstract socket** has no file and so no mode: everyone in the network namespace may
 ///   connect. Each connection's user is asked of the kernel (`SO_PEERCRED`), and only root, the

@@ -16,8 +16,9 @@ use super::file::{in_use, io_error};
 /// How long another process may be in the middle of binding the same path.
 const LOCK_ATTEMPTS: u32 = 40;
 const LOCK_PAUSE: Duration = Duration::from_millis(50);
-/// Write permission for the group and for others.
-const WRITABLE_BY_OTHERS: u32 = 0o022;
+/// Write permission for everybody. The group is trusted: on many systems each user has one of
+/// their own, and directories open to it.
+const WRITABLE_BY_ALL: u32 = 0o002;
 /// Only the owner of a file may remove it from a directory that has this bit.
 const STICKY: u32 = 0o1000;
 
@@ -53,16 +54,16 @@ pub(super) fn check_directory(path: &Path) -> Result<(), Error> {
         ));
     }
     let mode = found.mode() & 0o7777;
-    if mode & WRITABLE_BY_OTHERS != 0 && mode & STICKY == 0 {
+    if mode & WRITABLE_BY_ALL != 0 && mode & STICKY == 0 {
         return Err(Error::new(
             ErrorKind::PermissionDenied,
             format!(
                 "the directory of the socket, {}, has mode {mode:04o}: \
-                 others than its owner may replace the socket",
+                 everybody may replace the socket",
                 directory.display()
             ),
         )
-        .with_remedy(format!("chmod go-w {}", directory.display())));
+        .with_remedy(format!("chmod o-w {}", directory.display())));
     }
     Ok(())
 }

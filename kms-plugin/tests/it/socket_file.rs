@@ -144,15 +144,15 @@ async fn a_lock_file_that_others_could_hold_is_refused() {
 }
 
 #[tokio::test]
-async fn a_directory_in_which_others_may_replace_the_socket_is_refused() {
+async fn a_directory_in_which_everybody_may_replace_the_socket_is_refused() {
     for (mode, good) in [
         (0o700, true),
         (0o755, true),
         (0o1777, true),
-        (0o770, false),
+        (0o775, true),
         (0o707, false),
         (0o777, false),
-        (0o2775, false),
+        (0o2777, false),
     ] {
         let directory = tempdir().unwrap();
         fs::set_permissions(directory.path(), fs::Permissions::from_mode(mode)).unwrap();
@@ -160,7 +160,7 @@ async fn a_directory_in_which_others_may_replace_the_socket_is_refused() {
         assert_eq!(bound.is_ok(), good, "{mode:o}");
         if let Err(error) = bound {
             assert_eq!(error.kind(), ErrorKind::PermissionDenied);
-            assert!(error.remedy().starts_with("chmod go-w /"), "{mode:o}");
+            assert!(error.remedy().starts_with("chmod o-w /"), "{mode:o}");
         }
     }
 }

@@ -2,7 +2,9 @@
 
 use core::time::Duration;
 use std::collections::BTreeMap;
+use std::fs::Permissions;
 use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -64,13 +66,21 @@ enum Place {
 impl Place {
     fn prepare(dir: Option<PathBuf>) -> Result<Self, Failure> {
         let Some(dir) = dir else {
-            let temporary = tempfile::Builder::new().prefix("kms-quickstart-").tempdir();
-            return temporary
+            return tempfile::Builder::new()
+                .prefix("kms-quickstart-")
+                .permissions(Permissions::from_mode(0o700))
+                .tempdir()
                 .map(Self::Temporary)
                 .map_err(|e| Failure::io("making a directory", e));
         };
         let reading = |e| Failure::io(format!("making {}", dir.display()), e);
-        std::fs::create_dir_all(&dir).map_err(reading)?;
+        // Nobody else may write there, whatever the umask: a keyring will be in it.
+        let mut builder = std::fs::DirBuilder::new();
+        builder
+            .recursive(true)
+            .mode(0o700)
+            .create(&dir)
+            .map_err(reading)?;
         if std::fs::read_dir(&dir).map_err(reading)?.next().is_some() {
             return Err(Failure::new(
                 "conflict",

@@ -307,12 +307,12 @@ mod unix {
     }
 
     #[test]
-    fn a_directory_that_others_can_write_to_is_refused_with_a_remedy() {
+    fn a_directory_that_everybody_can_write_to_is_refused_with_a_remedy() {
         let place = Place::new();
         let directory = place.directory.path();
         let set = |mode| fs::set_permissions(directory, fs::Permissions::from_mode(mode)).unwrap();
-        let remedy = format!("chmod go-w {}", directory.canonicalize().unwrap().display());
-        for wide in [0o770, 0o707, 0o777, 0o2775] {
+        let remedy = format!("chmod o-w {}", directory.canonicalize().unwrap().display());
+        for wide in [0o707, 0o777, 0o2777] {
             set(wide);
             let refused = LocalProvider::create(place.path(), place.options()).unwrap_err();
             assert_eq!(refused.kind(), ErrorKind::PermissionDenied, "{wide:o}");
@@ -321,7 +321,7 @@ mod unix {
         }
         set(0o1777);
         let provider = place.create();
-        for wide in [0o770, 0o707, 0o777, 0o2775] {
+        for wide in [0o707, 0o777, 0o2777] {
             set(wide);
             for error in [place.open().unwrap_err(), provider.reload().unwrap_err()] {
                 assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{wide:o}");
@@ -330,7 +330,7 @@ mod unix {
             let options = place.options().with_wide_permissions(true);
             assert!(LocalProvider::open(place.path(), options).is_ok());
         }
-        for narrow in [0o700, 0o755, 0o1777, 0o3777] {
+        for narrow in [0o700, 0o755, 0o775, 0o1777, 0o3777] {
             set(narrow);
             assert!(place.open().is_ok(), "{narrow:o}");
         }
