@@ -130,9 +130,11 @@ impl<V> Shelf<V> {
     ) -> Option<R> {
         let mut state = lock(&self.shard(place).0);
         let entries = state.partitions.get_mut(&place.partition)?;
-        let slot = entries.get_mut(&place.entry)?;
+        // Moved to the front only for a hit, so that a shard's order is that of the times of use.
+        let slot = entries.peek_mut(&place.entry)?;
         let seen = see(&mut slot.value)?;
         slot.used = now;
+        entries.promote(&place.entry);
         state.hits = state.hits.wrapping_add(1);
         Some(seen)
     }

@@ -44,6 +44,20 @@ fn the_oldest_goes_first_over_all_shards_and_only_in_its_partition() {
     assert_eq!(read(&shelf, place(2, 1), 500), Some(1));
 }
 
+/// What is looked at and not taken is no younger for it.
+#[test]
+fn a_look_that_is_no_hit_does_not_save_from_eviction() {
+    let shelf = Shelf::new(2, 2);
+    // Small hashes share a shard, so that its own order is what counts.
+    let near = |entry| Place { partition: 1, entry };
+    shelf.insert(near(1), 1, at(1), || true);
+    shelf.insert(near(2), 2, at(2), || true);
+    assert_eq!(shelf.hit(near(1), at(3), |_| None::<()>), None);
+    shelf.insert(near(3), 3, at(4), || true);
+    assert_eq!(read(&shelf, near(1), 5), None);
+    assert_eq!(read(&shelf, near(2), 5), Some(2));
+}
+
 #[test]
 fn a_newcomer_is_not_the_one_to_go_when_the_clock_stands_still() {
     let shelf = Shelf::new(1, 1);
