@@ -49,7 +49,10 @@ fn the_oldest_goes_first_over_all_shards_and_only_in_its_partition() {
 fn a_look_that_is_no_hit_does_not_save_from_eviction() {
     let shelf = Shelf::new(2, 2);
     // Small hashes share a shard, so that its own order is what counts.
-    let near = |entry| Place { partition: 1, entry };
+    let near = |entry| Place {
+        partition: 1,
+        entry,
+    };
     shelf.insert(near(1), 1, at(1), || true);
     shelf.insert(near(2), 2, at(2), || true);
     assert_eq!(shelf.hit(near(1), at(3), |_| None::<()>), None);
