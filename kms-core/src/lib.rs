@@ -9,9 +9,12 @@
 //!
 //! No HTTP, no Kubernetes, no async runtime. Features: `local` (default) is an embedded provider
 //! over a keyring file; `tokio` is a clock for programs that run on tokio; `metrics` is a wrapper
-//! that reports to the `metrics` facade.
+//! that reports to the `metrics` facade; `arbitrary` makes valid values of these types out of a
+//! fuzzer's bytes.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(feature = "arbitrary")]
+pub mod arbitrary;
 mod clock;
 mod context;
 mod error;
