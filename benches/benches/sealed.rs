@@ -8,7 +8,7 @@
 use std::hint::black_box;
 use std::sync::Arc;
 
-use kms_benches::{Outcome, compare, machine, smoke};
+use kms_benches::{Comparison, compare, machine, smoke};
 use kms_core::{EncryptionContext, OsRandom, SecretBytes, SecureRandom as _, WrappedKey};
 use kms_envelope::crypto::RingBackend;
 use kms_envelope::sealed::{ChunkSize, ContextDigest, Dek, DekMaterial, Recipient, Suite, inspect};
@@ -81,11 +81,11 @@ fn main() {
     }
 }
 
-fn row(outcomes: &[Outcome; 2]) -> String {
+fn row(outcomes: &[Comparison; 2]) -> String {
     let [same, cipher] = outcomes;
     format!(
         "{} | {:.2} | {:.2}",
-        ns(same.ours_ns),
+        ns(same.candidate_ns),
         1.0 / same.ratio,
         1.0 / cipher.ratio
     )
@@ -217,9 +217,9 @@ fn stream(material: &DekMaterial, context: &ContextDigest, suite: Suite) {
     println!(
         "| {} MiB | {suite} | {} | {:.2} | {} | {:.2} |",
         size >> 20,
-        rate(seal.ours_ns),
+        rate(seal.candidate_ns),
         1.0 / seal.ratio,
-        rate(open.ours_ns),
+        rate(open.candidate_ns),
         1.0 / open.ratio
     );
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
 use futures_util::future::{join, join_all};
-use kms_benches::{Outcome, compare, machine, percentile, smoke};
+use kms_benches::{Comparison, compare, machine, percentile, smoke};
 use kms_core::{
     Clock, EncryptionContext, ErrorKind, KeyProvider as _, SecretBytes, Sleep, Tick, TokioClock,
     UnwrapOptions, WrapOptions, WrappedKey,
@@ -235,10 +235,10 @@ fn hits() {
     row("`EncryptCache::key_for`, one purpose", 1, &outcome);
 }
 
-fn row(what: &str, threads: usize, outcome: &Outcome) {
+fn row(what: &str, threads: usize, outcome: &Comparison) {
     println!(
         "| {what} | {threads} | {:.0} ns | {:.0} ns | {:.2} |",
-        outcome.ours_ns, outcome.bare_ns, outcome.ratio
+        outcome.candidate_ns, outcome.baseline_ns, outcome.ratio
     );
 }
 
@@ -313,7 +313,7 @@ fn compare_with(
     keys: &[Key],
     yardstick: &Yardstick,
     clock: impl Fn() -> Tick + Sync,
-) -> Outcome {
+) -> Comparison {
     let (stop, on_ours) = (AtomicBool::new(false), AtomicBool::new(true));
     std::thread::scope(|scope| {
         for _ in 1..threads {

@@ -14,7 +14,7 @@ use aes::cipher::{BlockModeDecrypt as _, BlockModeEncrypt as _, KeyIvInit as _};
 use crypto_secretbox::aead::AeadInPlace as _;
 use crypto_secretbox::{KeyInit as _, XSalsa20Poly1305};
 use futures_util::FutureExt as _;
-use kms_benches::{Outcome, compare, machine, smoke};
+use kms_benches::{Comparison, compare, machine, smoke};
 use kms_core::{KeyProvider as _, OsRandom, SecureRandom as _, WrapOptions};
 use kms_envelope::kubernetes::{EncryptionConfiguration, Transformer};
 use kms_testkit::{ManualClock, StaticProvider};
@@ -49,11 +49,11 @@ fn main() {
             println!(
                 "| {} | {label} | {} | {} | {:.2} | {} | {} | {:.2} |",
                 format.name(),
-                ns(write.ours_ns),
-                ns(write.bare_ns),
+                ns(write.candidate_ns),
+                ns(write.baseline_ns),
                 write.ratio,
-                ns(read.ours_ns),
-                ns(read.bare_ns),
+                ns(read.candidate_ns),
+                ns(read.baseline_ns),
                 read.ratio
             );
         }
@@ -156,7 +156,7 @@ impl Subject {
         }
     }
 
-    fn measure(&self, size: usize) -> (Outcome, Outcome) {
+    fn measure(&self, size: usize) -> (Comparison, Comparison) {
         let plaintext = vec![0x5a; size];
         let write = compare(
             || now(self.transformer.write(ETCD_KEY, &plaintext)).expect("written"),

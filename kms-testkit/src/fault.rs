@@ -11,7 +11,7 @@ use kms_core::{
     SecureRandom as _, Tick, UnwrapOptions, WrapOptions, WrappedKey,
 };
 
-use crate::SeededRandom;
+use crate::random::Seeded;
 
 /// One of the calls of [`KeyProvider`].
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -78,7 +78,7 @@ pub enum Outcome {
 pub struct FaultProvider<P> {
     inner: P,
     clock: Arc<dyn Clock>,
-    random: SeededRandom,
+    random: Seeded,
     plans: Mutex<BTreeMap<Operation, Plan>>,
 }
 
@@ -100,7 +100,7 @@ impl<P> FaultProvider<P> {
         Self {
             inner,
             clock,
-            random: SeededRandom::new(0),
+            random: Seeded::new(0),
             plans: Mutex::default(),
         }
     }
@@ -108,7 +108,7 @@ impl<P> FaultProvider<P> {
     /// Sets the seed of everything that is decided by rate.
     #[must_use]
     pub fn with_seed(mut self, seed: u64) -> Self {
-        self.random = SeededRandom::new(seed);
+        self.random = Seeded::new(seed);
         self
     }
 

@@ -5,7 +5,9 @@
 //! - [`StaticProvider`]: keys in memory, given as text, for tests and for trying things out.
 //! - [`FaultProvider`]: makes any provider slow, failing, hanging or lying, by rate or by script.
 //! - [`objects`]: the same for object sources, stores and rewriters.
-//! - [`ManualClock`] and [`SeededRandom`]: time and randomness that a test is in charge of.
+//! - [`ManualClock`]: time that a test is in charge of.
+//! - `deterministic` (feature): keys, nonces and time out of one seed, for fuzzing harnesses.
+//! - `bench` (feature `criterion`): benchmark suites for whoever wrote a provider.
 //!
 //! # A provider of your own
 //!
@@ -82,8 +84,12 @@
 //! ```
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(feature = "criterion")]
+pub mod bench;
 mod clock;
 pub mod conformance;
+#[cfg(all(feature = "deterministic", any(debug_assertions, fuzzing)))]
+pub mod deterministic;
 mod fault;
 pub mod objects;
 mod random;
@@ -91,5 +97,4 @@ mod static_provider;
 
 pub use clock::ManualClock;
 pub use fault::{FaultProvider, Operation, Outcome};
-pub use random::SeededRandom;
 pub use static_provider::StaticProvider;

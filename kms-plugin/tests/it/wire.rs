@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use kms_core::SecureRandom as _;
 use kms_plugin::client::{ClientOptions, V2Client};
-use kms_testkit::SeededRandom;
+use proptest::prelude::Rng as _;
+use proptest::test_runner::{RngAlgorithm, TestRng};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 
@@ -169,11 +169,11 @@ async fn hostile_bytes_do_not_stop_the_server() {
     let served = Served::new(quick(provider())).await;
     let client = served.client();
     well(&client).await;
-    let random = SeededRandom::new(7);
+    let mut random = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
     let good = status_call("localhost");
     for round in 0..200_usize {
         let mut bytes = vec![0; 1 + round * 7 % 900];
-        random.fill(&mut bytes).unwrap();
+        random.fill_bytes(&mut bytes);
         match round % 4 {
             // Noise; noise after the preface; a call with one byte changed; a call cut off.
             0 => {}

@@ -462,7 +462,7 @@ mod tests {
     #[test]
     fn one_seed_makes_one_ciphertext() {
         let wrapped = [1, 1, 2].map(|seed| {
-            let provider = two_keys().with_random(Arc::new(crate::SeededRandom::new(seed)));
+            let provider = two_keys().with_random(Arc::new(crate::random::Seeded::new(seed)));
             wrap(&provider, &SecretBytes::copy_from_slice(b"dek"))
         });
         assert_eq!(wrapped[0], wrapped[1]);

@@ -1,5 +1,7 @@
 //! Behaviour of the test kit itself.
 
 mod broken;
+#[cfg(all(feature = "deterministic", any(debug_assertions, fuzzing)))]
+mod deterministic;
 mod faults;
 mod suite;

@@ -11,10 +11,10 @@ use kms_core::{
     CallOptions, Clock, EncryptionContext, ErrorKind, KeyProvider as _, Tick, UnwrapOptions,
     WrapOptions, WrappedKey,
 };
-use kms_testkit::{Operation, Outcome, SeededRandom};
+use kms_testkit::{Operation, Outcome};
 use proptest::prelude::*;
 
-use super::{SECOND, dek, faults, wrapped_by};
+use super::{Jitter, SECOND, dek, faults, wrapped_by};
 
 const CALL: Operation = Operation::Unwrap;
 
@@ -186,7 +186,7 @@ fn a_shared_call_that_hangs_ends_with_the_budget_of_the_retries() {
     let wrapped = wrapped_by(&faults);
     faults.script(CALL, [Outcome::Hang]);
     let shared: Arc<dyn Clock> = Arc::new(clock.clone());
-    let retry = Retry::new(faults, shared.clone(), Arc::new(SeededRandom::new(1)))
+    let retry = Retry::new(faults, shared.clone(), Arc::new(Jitter::new(1)))
         .with_policy(RetryPolicy::default().with_budget(SECOND * 5));
     let provider = Timeout::new(Coalesce::new(retry), shared, SECOND * 3);
     let callers = (0..20).map(|second| {

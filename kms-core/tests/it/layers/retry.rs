@@ -7,10 +7,10 @@ use kms_core::layer::{Retry, RetryPolicy, Timeout};
 use kms_core::{
     CallOptions, Clock as _, Error, ErrorKind, KeyInfo, KeyProvider as _, SecureRandom, Tick,
 };
-use kms_testkit::{ManualClock, Operation, Outcome, SeededRandom};
+use kms_testkit::{ManualClock, Operation, Outcome};
 use proptest::prelude::*;
 
-use super::{Faults, SECOND, faults};
+use super::{Faults, Jitter, SECOND, faults};
 
 const CALL: Operation = Operation::CurrentKey;
 
@@ -201,7 +201,7 @@ proptest! {
             .with_base_delay(millis(base))
             .with_max_delay(millis(400))
             .with_budget(SECOND * 2);
-        let random = Arc::new(SeededRandom::new(seed));
+        let random = Arc::new(Jitter::new(seed));
         let provider = Retry::new(faults.clone(), Arc::new(clock.clone()), random).with_policy(policy);
         let mut options = CallOptions::default();
         options.deadline = deadline.map(|deadline| Tick::ORIGIN + millis(deadline));
