@@ -10,9 +10,12 @@
 //! [`cache`] keeps DEKs in memory for any program that seals or opens data.
 //!
 //! No network, no clock, no file system: keys come from a [`kms_core::KeyProvider`], time and
-//! randomness are injected.
+//! randomness are injected. With the feature `arbitrary`, the types that a caller hands in are made
+//! out of a fuzzer's bytes (see [`kms_core::arbitrary`](https://docs.rs/kms-core)).
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(feature = "arbitrary")]
+mod arbitrary;
 pub mod cache;
 pub mod crypto;
 mod envelope;

@@ -1,6 +1,8 @@
 //! Behaviour of stored values, of the configuration that says how they are stored, and of the caches.
 
 mod allocations;
+#[cfg(feature = "arbitrary")]
+mod arbitrary;
 mod cache;
 mod config;
 mod envelope;

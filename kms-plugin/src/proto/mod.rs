@@ -4,6 +4,8 @@
 //! The messages that carry a plaintext key print redacted and are wiped on drop, which is written
 //! by hand in this module.
 
+#[cfg(feature = "arbitrary")]
+mod arbitrary;
 mod check;
 mod secret;
 

@@ -1,6 +1,8 @@
 //! The plugin over real Unix sockets.
 
 mod abstract_socket;
+#[cfg(feature = "arbitrary")]
+mod arbitrary;
 mod conformance;
 mod failures;
 mod foreign;

@@ -1,5 +1,7 @@
 //! `EncryptionConfiguration`, as kube-apiserver reads it with `--encryption-provider-config`.
 
+#[cfg(feature = "arbitrary")]
+mod arbitrary;
 mod cursor;
 mod document;
 mod duration;
