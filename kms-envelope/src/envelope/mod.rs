@@ -35,10 +35,14 @@ use crate::sealed::{ContextDigest, DekMaterial, Suite};
 /// use std::sync::Arc;
 /// use kms_core::EncryptionContext;
 /// use kms_envelope::{Envelope, Purpose};
-/// # use kms_testkit::{ManualClock, StaticProvider};
-/// # let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+/// # use kms_core::TokioClock;
+/// # use kms_core::local::{LocalOptions, LocalProvider};
+/// # let directory = tempfile::tempdir()?;
+/// # let path = directory.path().join("keyring.json");
+/// # let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
 /// # runtime.block_on(async {
-/// # let (provider, clock) = (Arc::new(StaticProvider::generate()?), Arc::new(ManualClock::new()));
+/// # let clock = Arc::new(TokioClock::new());
+/// # let provider = Arc::new(LocalProvider::create(path, LocalOptions::new(clock.clone()))?);
 /// let envelope = Envelope::builder(clock).recipient("main", provider).build()?;
 /// let users = Purpose::new(EncryptionContext::new().with("table", "users")?);
 ///

@@ -43,10 +43,14 @@ type Make<T> = dyn Fn(EncryptionContext) -> BoxFuture<'static, Result<T, Error>>
 /// use std::sync::Arc;
 /// use kms_core::{EncryptionContext, KeyProvider, OsRandom, SecretBytes, WrapOptions};
 /// use kms_envelope::cache::{DekLimits, EncryptCache, Partition};
-/// # use kms_testkit::{ManualClock, StaticProvider};
-/// # let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+/// # use kms_core::TokioClock;
+/// # use kms_core::local::{LocalOptions, LocalProvider};
+/// # let directory = tempfile::tempdir()?;
+/// # let path = directory.path().join("keyring.json");
+/// # let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
 /// # runtime.block_on(async {
-/// # let (provider, clock) = (Arc::new(StaticProvider::generate()?), Arc::new(ManualClock::new()));
+/// # let clock = Arc::new(TokioClock::new());
+/// # let provider = Arc::new(LocalProvider::create(path, LocalOptions::new(clock.clone()))?);
 /// let cache = EncryptCache::new(clock, DekLimits::default(), move |context| {
 ///     let provider = provider.clone();
 ///     async move {

@@ -39,10 +39,14 @@ use super::stats::CacheStats;
 /// use std::sync::Arc;
 /// use kms_core::{KeyProvider, SecretBytes, UnwrapOptions, WrapOptions};
 /// use kms_envelope::cache::{Partition, UnwrapCache, UnwrapCacheOptions};
-/// # use kms_testkit::{ManualClock, StaticProvider};
-/// # let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+/// # use kms_core::TokioClock;
+/// # use kms_core::local::{LocalOptions, LocalProvider};
+/// # let directory = tempfile::tempdir()?;
+/// # let path = directory.path().join("keyring.json");
+/// # let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
 /// # runtime.block_on(async {
-/// # let (provider, clock) = (Arc::new(StaticProvider::generate()?), Arc::new(ManualClock::new()));
+/// # let clock = Arc::new(TokioClock::new());
+/// # let provider = Arc::new(LocalProvider::create(path, LocalOptions::new(clock.clone()))?);
 /// let cache = UnwrapCache::new(provider.clone(), clock, UnwrapCacheOptions::default());
 /// let dek = SecretBytes::from_vec(vec![7; 32]);
 /// let wrapped = provider.wrap(&dek, &WrapOptions::default()).await?;
