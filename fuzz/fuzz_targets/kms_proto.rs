@@ -1,5 +1,5 @@
-//! No bytes make a message of the KMS API, or the checks on it, panic; and what passes the checks
-//! survives another turn over the wire.
+//! No bytes make a message of the KMS API, or the checks on it, panic. (`encodings` begins with
+//! messages that are valid.)
 #![no_main]
 
 use kms_plugin::proto::{check_annotation_name, check_wrapped, v1beta1, v2, wrapped_key};
@@ -32,13 +32,6 @@ fuzz_target!(|bytes: &[u8]| {
         }
         if let Ok(wrapped) = wrapped_key(&answer.key_id, answer.ciphertext, answer.annotations) {
             let _ = check_wrapped(&wrapped);
-            let again = v2::EncryptResponse {
-                ciphertext: wrapped.ciphertext().to_vec(),
-                key_id: wrapped.key_id().map_or("", |id| id.as_str()).to_owned(),
-                annotations: wrapped.annotations().clone(),
-            };
-            let read = v2::EncryptResponse::decode(&*again.encode_to_vec());
-            assert_eq!(read.ok(), Some(again));
         }
     }
 });
