@@ -11,7 +11,7 @@
 //!
 //! No network, no clock, no file system: keys come from a [`kms_core::KeyProvider`], time and
 //! randomness are injected. With the feature `arbitrary`, the types that a caller hands in are made
-//! out of a fuzzer's bytes (see [`kms_core::arbitrary`](https://docs.rs/kms-core)).
+//! out of a fuzzer's bytes; see `kms_core::arbitrary`.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(feature = "arbitrary")]

@@ -1,8 +1,9 @@
 //! Valid values out of a fuzzer's bytes, for fuzzing harnesses (feature `arbitrary`).
 //!
 //! The types that a caller hands in implement [`Arbitrary`](::arbitrary::Arbitrary): in this crate,
-//! and under the same feature in the crates above it. Each value is built by the checked constructors, so a harness gets past
-//! them and fuzzes what lies behind. A few bytes are enough for a value at its limit.
+//! and under the same feature in the crates above it. Each value is built by the checked
+//! constructors, so a harness gets past them and fuzzes what lies behind. A few bytes are enough
+//! for a value at its limit.
 //!
 //! ```
 //! use arbitrary::{Arbitrary as _, Unstructured};
