@@ -31,16 +31,16 @@ impl<'a> Arbitrary<'a> for Purpose {
 /// Small numbers, so that a harness gets to see a limit at work.
 impl<'a> Arbitrary<'a> for DekLimits {
     fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
-        let mut limits = Self::default();
-        limits.max_messages = u.int_in_range(0..=64)?;
-        limits.max_bytes = u.int_in_range(0..=1 << 20)?;
-        limits.max_age = seconds(u)?;
-        limits.refresh_before = seconds(u)?;
-        limits.retry_every = seconds(u)?;
-        limits.purposes = u.int_in_range(0..=8)?;
-        limits.partitions = u.int_in_range(0..=8)?;
-        limits.call_limit = seconds(u)?;
-        Ok(limits)
+        Ok(Self {
+            max_messages: u.int_in_range(0..=64)?,
+            max_bytes: u.int_in_range(0..=1 << 20)?,
+            max_age: seconds(u)?,
+            refresh_before: seconds(u)?,
+            retry_every: seconds(u)?,
+            purposes: u.int_in_range(0..=8)?,
+            partitions: u.int_in_range(0..=8)?,
+            call_limit: seconds(u)?,
+        })
     }
 }
 

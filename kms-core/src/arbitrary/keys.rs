@@ -109,10 +109,10 @@ impl<'a> Arbitrary<'a> for Tick {
 
 impl<'a> Arbitrary<'a> for CallOptions {
     fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
-        let mut options = Self::default();
-        options.deadline = u.arbitrary()?;
-        options.request_id = u.arbitrary()?;
-        Ok(options)
+        Ok(Self {
+            deadline: u.arbitrary()?,
+            request_id: u.arbitrary()?,
+        })
     }
 }
 
