@@ -211,8 +211,8 @@ impl Dek {
         Arc::clone(&self.backend)
     }
 
-    pub(super) fn secret(&self) -> &[u8] {
-        self.secret.expose()
+    pub(crate) const fn secret(&self) -> &SecretBytes {
+        &self.secret
     }
 
     fn unlock_whole(&self, message: &[u8], context: &ContextDigest) -> Result<Unlocked, Error> {
