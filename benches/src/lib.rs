@@ -3,9 +3,13 @@
 //! A virtual machine drifts by more than the differences we want to see, from one minute to the
 //! next. So the variants of a comparison take turns, round by round, and what counts is the median
 //! over the rounds of the ratio within a round.
+//!
+//! On a machine that others use as well, [`compare_on_cpu`] counts what the thread itself has used.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
+
+use rustix::time::{ClockId, clock_gettime};
 
 /// Whether the benchmarks should only show that they run: `cargo bench -- --test`.
 #[must_use]
@@ -26,24 +30,44 @@ pub struct Outcome {
 
 /// Measures `ours` against `bare`, taking turns.
 #[must_use]
-pub fn compare<A, B>(mut ours: impl FnMut() -> A, mut bare: impl FnMut() -> B) -> Outcome {
+pub fn compare<A, B>(ours: impl FnMut() -> A, bare: impl FnMut() -> B) -> Outcome {
+    let start = Instant::now();
+    compare_by(&|| start.elapsed(), ours, bare)
+}
+
+/// As [`compare`], by the processor time of this thread: what it takes while others run does not
+/// count. For work on one thread that waits for nothing.
+#[must_use]
+pub fn compare_on_cpu<A, B>(ours: impl FnMut() -> A, bare: impl FnMut() -> B) -> Outcome {
+    let used = || {
+        let time = clock_gettime(ClockId::ThreadCPUTime);
+        Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32)
+    };
+    compare_by(&used, ours, bare)
+}
+
+fn compare_by<A, B>(
+    clock: &dyn Fn() -> Duration,
+    mut ours: impl FnMut() -> A,
+    mut bare: impl FnMut() -> B,
+) -> Outcome {
     let (rounds, slice) = if smoke() {
         (1, Duration::ZERO)
     } else {
         (41, Duration::from_millis(12))
     };
-    let ours_calls = calls_for(slice, &mut ours);
-    let bare_calls = calls_for(slice, &mut bare);
+    let ours_calls = calls_for(clock, slice, &mut ours);
+    let bare_calls = calls_for(clock, slice, &mut bare);
     let mut times = Vec::new();
     for round in 0..rounds {
         // Who goes first changes, so that neither always finds warm caches.
         let (a, b);
         if round % 2 == 0 {
-            a = time(ours_calls, &mut ours);
-            b = time(bare_calls, &mut bare);
+            a = time(clock, ours_calls, &mut ours);
+            b = time(clock, bare_calls, &mut bare);
         } else {
-            b = time(bare_calls, &mut bare);
-            a = time(ours_calls, &mut ours);
+            b = time(clock, bare_calls, &mut bare);
+            a = time(clock, ours_calls, &mut ours);
         }
         times.push((a, b));
     }
@@ -54,26 +78,30 @@ pub fn compare<A, B>(mut ours: impl FnMut() -> A, mut bare: impl FnMut() -> B) -
     }
 }
 
-fn calls_for<T>(slice: Duration, work: &mut impl FnMut() -> T) -> u32 {
+fn calls_for<T>(
+    clock: &dyn Fn() -> Duration,
+    slice: Duration,
+    work: &mut impl FnMut() -> T,
+) -> u32 {
     let mut calls = 1_u32;
     loop {
-        let start = Instant::now();
+        let start = clock();
         for _ in 0..calls {
             black_box(work());
         }
-        if start.elapsed() >= slice || calls >= 1 << 24 {
+        if clock().saturating_sub(start) >= slice || calls >= 1 << 24 {
             return calls;
         }
         calls = calls.saturating_mul(2);
     }
 }
 
-fn time<T>(calls: u32, work: &mut impl FnMut() -> T) -> f64 {
-    let start = Instant::now();
+fn time<T>(clock: &dyn Fn() -> Duration, calls: u32, work: &mut impl FnMut() -> T) -> f64 {
+    let start = clock();
     for _ in 0..calls {
         black_box(work());
     }
-    start.elapsed().as_nanos() as f64 / f64::from(calls)
+    clock().saturating_sub(start).as_nanos() as f64 / f64::from(calls)
 }
 
 fn median(mut values: Vec<f64>) -> f64 {

@@ -3,7 +3,7 @@
 //! A ratio is a throughput, ours over theirs: 2.00 means that we are twice as fast. Against a
 //! library that makes a DEK for each message we do the same, with our caches switched off.
 
-use kms_benches::{Outcome, compare, machine, smoke};
+use kms_benches::{Outcome, compare_on_cpu as compare, machine, smoke};
 use kms_peer_benches::{Dek, all, cached, one_dek_a_message};
 
 const SIZES: [(usize, &str); 4] = [

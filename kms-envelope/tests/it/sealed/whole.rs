@@ -236,3 +236,22 @@ fn nothing_that_is_printed_shows_the_key() {
     // 0x42 in decimal and in hexadecimal.
     assert!(!text.contains("66, 66") && !text.contains("4242"), "{text}");
 }
+
+#[test]
+fn what_is_said_about_a_message_names_its_parts() {
+    let recipient = recipient("vault", "kek/1", vec![9]);
+    assert_eq!(recipient.provider_id(), "vault");
+    let message = material(&backends()[0])
+        .seal(Suite::Aes256Gcm, &Counting(1), AAD, b"x")
+        .unwrap();
+    let shown = format!("{:?}", inspect(&message).unwrap());
+    for part in [
+        "Aes256Gcm",
+        "Whole",
+        "vault-eu",
+        "local_1.b",
+        "preamble_len",
+    ] {
+        assert!(shown.contains(part), "{shown}");
+    }
+}
