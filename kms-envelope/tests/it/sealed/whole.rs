@@ -255,3 +255,24 @@ fn what_is_said_about_a_message_names_its_parts() {
         assert!(shown.contains(part), "{shown}");
     }
 }
+
+#[test]
+fn recipients_differ_in_their_provider_or_in_their_key() {
+    let dek = dek(&backends()[0], DEK);
+    let [first, same_provider, same_key] = [("a", "1"), ("a", "2"), ("b", "1")]
+        .map(|(provider_id, key_id)| recipient(provider_id, key_id, vec![9]));
+    let twice = [first.clone(), first.clone()];
+    let error = dek.recipients_block(&twice).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+
+    let material = DekMaterial::new(dek, context(), &[first, same_provider, same_key]).unwrap();
+    let message = material
+        .seal(Suite::Aes256Gcm, &Counting(1), AAD, b"x")
+        .unwrap();
+    let recipients = inspect(&message).unwrap().recipients();
+    assert_eq!(recipients.len(), 3);
+    let shown: Vec<_> = recipients
+        .map(|recipient| (recipient.provider_id(), recipient.key_id()))
+        .collect();
+    assert_eq!(shown, [("a", "1"), ("a", "2"), ("b", "1")]);
+}
