@@ -8,7 +8,7 @@
 use std::hint::black_box;
 use std::sync::Arc;
 
-use kms_benches::{Comparison, compare, machine, smoke};
+use kms_benches::{Comparison, compare_on_cpu as compare, machine, smoke};
 use kms_core::{EncryptionContext, OsRandom, SecretBytes, SecureRandom as _, WrappedKey};
 use kms_envelope::crypto::RingBackend;
 use kms_envelope::sealed::{ChunkSize, ContextDigest, Dek, DekMaterial, Recipient, Suite, inspect};

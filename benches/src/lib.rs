@@ -1,3 +1,3 @@
 //! What the benchmarks measure with; it is published, as `kms_testkit::bench`.
 
-pub use kms_testkit::bench::{Comparison, compare, machine, percentile, smoke};
+pub use kms_testkit::bench::{Comparison, compare, compare_on_cpu, machine, percentile, smoke};

@@ -3,14 +3,13 @@
 use core::fmt;
 
 use subtle::ConstantTimeEq as _;
-use zeroize::Zeroize as _;
 
 use crate::{Error, SecureRandom};
 
 /// Secret bytes: a data-encryption key (DEK), a seed, a passphrase.
 ///
 /// Zeroized on drop, not `Clone`, compared in constant time, and printed as its length alone.
-/// The bytes sit in a heap allocation of exact size, so moving the value leaves no copy behind.
+/// The bytes sit in one heap allocation, so moving the value leaves no copy behind.
 ///
 /// ```
 /// use kms_core::SecretBytes;
@@ -19,19 +18,13 @@ use crate::{Error, SecureRandom};
 /// assert_eq!(format!("{secret:?}"), "SecretBytes(32 bytes)");
 /// assert_eq!(secret.expose(), &[7; 32]);
 /// ```
-pub struct SecretBytes(Box<[u8]>);
+pub struct SecretBytes(Vec<u8>);
 
 impl SecretBytes {
-    /// Takes the bytes over. If the vector has spare capacity they are moved to an exact
-    /// allocation and the old one is wiped.
+    /// Takes the bytes over where they are. Spare capacity stays, and is wiped with them.
     #[must_use]
-    pub fn from_vec(mut bytes: Vec<u8>) -> Self {
-        if bytes.len() == bytes.capacity() {
-            return Self(bytes.into_boxed_slice());
-        }
-        let exact = Self(bytes.as_slice().into());
-        bytes.zeroize();
-        exact
+    pub const fn from_vec(bytes: Vec<u8>) -> Self {
+        Self(bytes)
     }
 
     /// Copies the bytes. Wiping the original is the caller's business.
@@ -46,7 +39,7 @@ impl SecretBytes {
     ///
     /// [`ErrorKind::Internal`](crate::ErrorKind::Internal) if there is no randomness to be had.
     pub fn random(random: &dyn SecureRandom, len: usize) -> Result<Self, Error> {
-        let mut secret = Self(vec![0; len].into_boxed_slice());
+        let mut secret = Self(vec![0; len]);
         random.fill(&mut secret.0)?;
         Ok(secret)
     }
@@ -72,7 +65,11 @@ impl SecretBytes {
 
 impl Drop for SecretBytes {
     fn drop(&mut self) {
-        self.0.zeroize();
+        // To the end of the allocation, and at memory speed: `zeroize` goes byte by byte, which takes
+        // longer than to decrypt them.
+        self.0.resize(self.0.capacity(), 0);
+        self.0.fill(0);
+        zeroize::optimization_barrier(self.0.as_slice());
     }
 }
 

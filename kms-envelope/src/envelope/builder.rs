@@ -131,7 +131,11 @@ impl EnvelopeBuilder {
         let members: Arc<[Member]> = self.members.into();
         let opened = members.iter().map(|member| {
             let provider = Arc::clone(&member.provider);
-            let cache = UnwrapCache::new(provider, Arc::clone(&self.clock), self.unwraps.clone());
+            let (clock, options) = (Arc::clone(&self.clock), self.unwraps.clone());
+            let backend = Arc::clone(&self.backend);
+            let cache = UnwrapCache::preparing(provider, clock, options, move |secret| {
+                Dek::new(Arc::clone(&backend), secret).map_err(|_| kms_core::Error::crypto())
+            });
             match self.spawn.clone() {
                 Some(spawn) => cache.with_spawner(move |work| spawn(work)),
                 None => cache,

@@ -15,7 +15,7 @@ use kms_core::{
 pub use self::builder::EnvelopeBuilder;
 use crate::cache::{CacheStats, EncryptCache, Partition, UnwrapCache};
 use crate::crypto::CryptoBackend;
-use crate::sealed::{ContextDigest, DekMaterial, Suite};
+use crate::sealed::{ContextDigest, Dek, DekMaterial, Suite};
 
 /// Seals and opens data under one or several key providers.
 ///
@@ -55,7 +55,7 @@ use crate::sealed::{ContextDigest, DekMaterial, Suite};
 /// ```
 pub struct Envelope {
     members: Arc<[Member]>,
-    opened: Vec<UnwrapCache>,
+    opened: Vec<UnwrapCache<Dek>>,
     live: EncryptCache<DekMaterial>,
     suite: Suite,
     backend: Arc<dyn CryptoBackend>,

@@ -7,7 +7,7 @@ use kms_core::SecretBytes;
 use super::builder::wrap_for_all;
 use super::{Envelope, Purpose};
 use crate::sealed::stream::ChunkOpener;
-use crate::sealed::{Dek, RecipientInfo, SealedInfo, inspect};
+use crate::sealed::{ContextDigest, Dek, RecipientInfo, SealedInfo, inspect};
 use crate::{Error, ErrorKind};
 
 impl Envelope {
@@ -25,8 +25,8 @@ impl Envelope {
         message: &[u8],
     ) -> Result<SecretBytes, Error> {
         let context = self.digest(purpose);
-        let info = self.checked(message, purpose)?;
-        self.with_each_dek(&info, purpose, |dek, _| dek.open(message, &context, aad))
+        let info = checked(message, &context)?;
+        self.with_each_dek(&info, purpose, |dek| dek.open(message, &context, aad))
             .await
             .map(SecretBytes::from_vec)
     }
@@ -45,9 +45,9 @@ impl Envelope {
     ) -> Result<&'m mut [u8], Error> {
         let context = self.digest(purpose);
         let dek = {
-            let info = self.checked(message, purpose)?;
+            let info = checked(message, &context)?;
             // Whose DEK it is, commitment and MAC tell; the body is opened once, below.
-            self.with_each_dek(&info, purpose, |dek, _| {
+            self.with_each_dek(&info, purpose, |dek| {
                 dek.check(message).map(|()| Arc::clone(dek))
             })
             .await?
@@ -68,8 +68,8 @@ impl Envelope {
         preamble: &[u8],
     ) -> Result<ChunkOpener, Error> {
         let context = self.digest(purpose);
-        let info = self.checked(preamble, purpose)?;
-        self.with_each_dek(&info, purpose, |dek, _| {
+        let info = checked(preamble, &context)?;
+        self.with_each_dek(&info, purpose, |dek| {
             dek.open_stream(preamble, &context, aad)
         })
         .await
@@ -84,29 +84,16 @@ impl Envelope {
     ///
     /// As [`open`](Self::open) and [`seal`](Self::seal).
     pub async fn rewrap(&self, purpose: &Purpose, message: &[u8]) -> Result<Vec<u8>, Error> {
-        let info = self.checked(message, purpose)?;
-        let (dek, secret) = self
-            .with_each_dek(&info, purpose, |dek, secret| {
-                dek.check(message)
-                    .map(|()| (Arc::clone(dek), Arc::clone(secret)))
+        let info = checked(message, &self.digest(purpose))?;
+        let dek = self
+            .with_each_dek(&info, purpose, |dek| {
+                dek.check(message).map(|()| Arc::clone(dek))
             })
             .await?;
-        let recipients = wrap_for_all(&self.members, &secret, &purpose.context)
+        let recipients = wrap_for_all(&self.members, dek.secret(), &purpose.context)
             .await
             .map_err(|error| Error::provider("wrapping the DEK again", error))?;
         dek.rewrap(message, &dek.recipients_block(&recipients)?)
-    }
-
-    /// Reads the header, and refuses another context before any provider is asked.
-    fn checked<'m>(&self, message: &'m [u8], purpose: &Purpose) -> Result<SealedInfo<'m>, Error> {
-        let info = inspect(message)?;
-        if info.context_digest() == self.digest(purpose) {
-            return Ok(info);
-        }
-        Err(Error::new(
-            ErrorKind::Crypto,
-            "the message was sealed under another encryption context",
-        ))
     }
 
     /// Tries the DEK of every recipient that is a provider here, in the message's order.
@@ -114,19 +101,14 @@ impl Envelope {
         &self,
         info: &SealedInfo<'_>,
         purpose: &Purpose,
-        mut work: impl FnMut(&Arc<Dek>, &Arc<SecretBytes>) -> Result<T, Error>,
+        mut work: impl FnMut(&Arc<Dek>) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let mut failure: Option<Error> = None;
         for recipient in info.recipients() {
             let Some(unwrapped) = self.unwrap(&recipient, purpose).await else {
                 continue;
             };
-            let outcome = unwrapped.and_then(|secret| {
-                let copy = SecretBytes::copy_from_slice(secret.expose());
-                let dek = Arc::new(Dek::new(Arc::clone(&self.backend), copy)?);
-                work(&dek, &secret)
-            });
-            match outcome {
+            match unwrapped.and_then(|dek| work(&dek)) {
                 Ok(done) => return Ok(done),
                 // A provider that is down says more than one that does not have the key: with it
                 // up, the message may open.
@@ -157,7 +139,7 @@ impl Envelope {
         &self,
         recipient: &RecipientInfo<'_>,
         purpose: &Purpose,
-    ) -> Option<Result<Arc<SecretBytes>, Error>> {
+    ) -> Option<Result<Arc<Dek>, Error>> {
         let mut places = self.members.iter().zip(&self.opened);
         let (member, cache) = places.find(|(member, _)| member.id == recipient.provider_id())?;
         let wrapped = match recipient.to_wrapped_key() {
@@ -178,4 +160,16 @@ impl Envelope {
                 }),
         )
     }
+}
+
+/// Reads the header, and refuses another context before any provider is asked.
+fn checked<'m>(message: &'m [u8], context: &ContextDigest) -> Result<SealedInfo<'m>, Error> {
+    let info = inspect(message)?;
+    if info.context_digest() == *context {
+        return Ok(info);
+    }
+    Err(Error::new(
+        ErrorKind::Crypto,
+        "the message was sealed under another encryption context",
+    ))
 }

@@ -2,10 +2,10 @@
 
 use core::fmt;
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use kms_core::SecretBytes;
-use subtle::ConstantTimeEq as _;
+use subtle::{Choice, ConstantTimeEq as _};
 
 use super::header::{Form, HEADER_LEN, Suite};
 use super::info::{SealedInfo, inspect};
@@ -16,11 +16,17 @@ use super::{does_not_open, nonce, other_context, unsupported};
 use crate::Error;
 use crate::crypto::{CryptoBackend, Key32, wipe};
 
+/// The longest recipients block that a DEK remembers: most are a tenth of it.
+const REMEMBERED_BLOCK_LEN: usize = 4096;
+
 /// An unwrapped DEK with what is derived from it once.
 pub struct Dek {
     backend: Arc<dyn CryptoBackend>,
     secret: SecretBytes,
     recipients_key: Box<Key32>,
+    /// The first block that was made by this DEK or found genuine. Nearly all messages of a DEK
+    /// have the same, and to compare takes a tenth of what a MAC takes.
+    genuine: OnceLock<RecipientsBlock>,
 }
 
 /// Who can open the messages of one DEK, encoded and authenticated: made by
@@ -67,6 +73,7 @@ impl Dek {
             backend,
             secret,
             recipients_key,
+            genuine: OnceLock::new(),
         })
     }
 
@@ -81,6 +88,7 @@ impl Dek {
         let mut block = recipients::encode(recipients)?;
         let mac = keys::recipients_mac(self.backend(), &self.recipients_key, &block);
         block.extend_from_slice(&mac);
+        self.remember(&block);
         Ok(RecipientsBlock(block))
     }
 
@@ -203,8 +211,8 @@ impl Dek {
         Arc::clone(&self.backend)
     }
 
-    pub(super) fn secret(&self) -> &[u8] {
-        self.secret.expose()
+    pub(crate) const fn secret(&self) -> &SecretBytes {
+        &self.secret
     }
 
     fn unlock_whole(&self, message: &[u8], context: &ContextDigest) -> Result<Unlocked, Error> {
@@ -232,10 +240,8 @@ impl Dek {
             header.salt,
             header.bound,
         )?;
-        let mac = keys::recipients_mac(self.backend(), &self.recipients_key, info.block.covered);
         let committed = keys.commitment.ct_eq(header.commitment);
-        let authentic = mac.ct_eq(info.block.mac);
-        if !bool::from(committed & authentic) {
+        if !bool::from(committed & self.authenticates(&info.block)) {
             return Err(does_not_open());
         }
         Ok(Unlocked {
@@ -245,6 +251,28 @@ impl Dek {
             key: keys.message,
             body_at: info.preamble_len(),
         })
+    }
+
+    fn authenticates(&self, block: &Block<'_>) -> Choice {
+        // What the MAC covers is no secret, so it may be compared in the time it takes.
+        if let Some(RecipientsBlock(known)) = self.genuine.get()
+            && let Some((covered, mac)) = known.split_last_chunk::<{ recipients::MAC_LEN }>()
+            && covered == block.covered
+        {
+            return mac.ct_eq(block.mac);
+        }
+        let mac = keys::recipients_mac(self.backend(), &self.recipients_key, block.covered);
+        let authentic = mac.ct_eq(block.mac);
+        if authentic.into() {
+            self.remember(block.bytes);
+        }
+        authentic
+    }
+
+    fn remember(&self, block: &[u8]) {
+        if block.len() <= REMEMBERED_BLOCK_LEN {
+            self.genuine.get_or_init(|| RecipientsBlock(block.to_vec()));
+        }
     }
 
     fn open_body<'m>(

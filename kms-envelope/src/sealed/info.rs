@@ -32,12 +32,11 @@ pub struct SealedInfo<'a> {
 /// [`ErrorKind::Unsupported`]: crate::ErrorKind::Unsupported
 pub fn inspect(message: &[u8]) -> Result<SealedInfo<'_>, Error> {
     let header = Header::parse(message)?;
-    let preamble_len = preamble_len(message)?;
-    let block = message.get(HEADER_LEN..).unwrap_or_default();
+    let block = Block::parse(message.get(HEADER_LEN..).unwrap_or_default())?;
     Ok(SealedInfo {
         header,
-        block: Block::parse(block)?,
-        preamble_len,
+        block,
+        preamble_len: HEADER_LEN.saturating_add(block.bytes.len()),
     })
 }
 

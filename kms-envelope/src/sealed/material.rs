@@ -167,7 +167,12 @@ impl DekMaterial {
             .fill(&mut salt)
             .map_err(|error| internal(error.message()))?;
         let bound = bound_part(suite, form, &salt, &self.context.0);
-        let keys = MessageKeys::derive(self.dek.backend(), self.dek.secret(), &salt, &bound)?;
+        let keys = MessageKeys::derive(
+            self.dek.backend(),
+            self.dek.secret().expose(),
+            &salt,
+            &bound,
+        )?;
         Ok((join(&[&bound, keys.commitment.as_slice()]), keys.message))
     }
 

@@ -157,6 +157,8 @@ pub(super) fn encode(recipients: &[Recipient]) -> Result<Vec<u8>, Error> {
 /// A recipients block that keeps to the format. Whether it is genuine nobody has checked.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Block<'a> {
+    /// All of it.
+    pub(super) bytes: &'a [u8],
     /// Count, length and entries.
     pub(super) covered: &'a [u8],
     pub(super) mac: &'a [u8; MAC_LEN],
@@ -184,6 +186,7 @@ impl<'a> Block<'a> {
         let mut cursor = Cursor(bytes);
         let covered = cursor.take(len.saturating_sub(MAC_LEN), "recipients")?;
         let mac = cursor.array("recipients MAC")?;
+        let bytes = bytes.get(..len).unwrap_or_default();
         let mut entries = Cursor(covered);
         let count = entries.u16("recipient count")?;
         entries.u32("recipients length")?;
@@ -210,6 +213,7 @@ impl<'a> Block<'a> {
             return Err(malformed("recipients", "are followed by bytes left over"));
         }
         Ok(Self {
+            bytes,
             covered,
             mac,
             recipients,

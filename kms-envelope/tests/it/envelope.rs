@@ -3,10 +3,11 @@
 use std::io::{Read as _, Write as _};
 use std::sync::Arc;
 
-use kms_core::{EncryptionContext, KeyProvider};
+use kms_core::{EncryptionContext, KeyProvider, OsRandom, SecretBytes, WrapOptions};
 use kms_envelope::cache::Partition;
+use kms_envelope::crypto::RingBackend;
 use kms_envelope::sealed::stream::{OpenReader, SealWriter, read_preamble};
-use kms_envelope::sealed::{ChunkSize, Suite, inspect};
+use kms_envelope::sealed::{ChunkSize, ContextDigest, Dek, DekMaterial, Recipient, Suite, inspect};
 use kms_envelope::{Envelope, ErrorKind, Purpose};
 use kms_testkit::{FaultProvider, ManualClock, Operation, Outcome, StaticProvider};
 
@@ -252,4 +253,26 @@ fn an_envelope_that_cannot_work_is_not_built() {
     }
     let unnameable = builder().recipient("Main!", main()).build().unwrap();
     assert!(now(unnameable.seal(&users(), b"", PLAINTEXT)).is_err());
+}
+
+#[test]
+fn a_dek_of_another_length_does_not_open() {
+    let (keys, provider) = provider();
+    let short = SecretBytes::from_vec(vec![7; 31]);
+    let wrapped = now(keys.wrap(&short, &WrapOptions::default())).unwrap();
+    let recipient = Recipient::new("main", wrapped).unwrap();
+    let secret = SecretBytes::from_vec(vec![7; 32]);
+    let dek = Dek::new(Arc::new(RingBackend), secret).unwrap();
+    let digest = ContextDigest::new(&RingBackend, users().context());
+    let message = DekMaterial::new(dek, digest, &[recipient])
+        .unwrap()
+        .seal(Suite::Aes256Gcm, &OsRandom, b"", PLAINTEXT)
+        .unwrap();
+    let envelope = envelope(&[("main", &provider)]);
+    for _ in 0..3 {
+        let error = now(envelope.open(&users(), b"", &message)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Crypto);
+    }
+    // Refused for good, so it is not asked for each time.
+    assert_eq!(provider.calls(Operation::Unwrap), 1);
 }

@@ -7,6 +7,7 @@ mod cache;
 mod config;
 mod envelope;
 mod laws;
+mod pitfalls;
 mod published;
 mod reading;
 mod sealed;

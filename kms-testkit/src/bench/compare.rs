@@ -4,6 +4,8 @@ use core::fmt;
 use core::hint::black_box;
 use core::time::Duration;
 
+use rustix::time::{ClockId, clock_gettime};
+
 use super::now;
 
 /// Whether the benchmarks should only show that they run: `cargo bench -- --test`.
@@ -52,6 +54,32 @@ impl fmt::Display for Comparison {
 /// ```
 #[must_use]
 pub fn compare<A, B>(
+    candidate: impl FnMut() -> A,
+    baseline: impl FnMut() -> B,
+) -> Comparison {
+    let start = now();
+    compare_by(&|| start.elapsed(), candidate, baseline)
+}
+
+/// As [`compare`], by the processor time of this thread: what it waits while others run does not
+/// count. For work on one thread that waits for nothing, on a machine that others use too.
+#[must_use]
+pub fn compare_on_cpu<A, B>(
+    candidate: impl FnMut() -> A,
+    baseline: impl FnMut() -> B,
+) -> Comparison {
+    let used = || {
+        let time = clock_gettime(ClockId::ThreadCPUTime);
+        Duration::new(
+            time.tv_sec.unsigned_abs(),
+            u32::try_from(time.tv_nsec).unwrap_or_default(),
+        )
+    };
+    compare_by(&used, candidate, baseline)
+}
+
+fn compare_by<A, B>(
+    clock: &dyn Fn() -> Duration,
     mut candidate: impl FnMut() -> A,
     mut baseline: impl FnMut() -> B,
 ) -> Comparison {
@@ -60,18 +88,18 @@ pub fn compare<A, B>(
     } else {
         (41, Duration::from_millis(12))
     };
-    let candidate_calls = calls_for(slice, &mut candidate);
-    let baseline_calls = calls_for(slice, &mut baseline);
+    let candidate_calls = calls_for(clock, slice, &mut candidate);
+    let baseline_calls = calls_for(clock, slice, &mut baseline);
     let mut times = Vec::new();
     for round in 0..rounds {
         // Who goes first changes, so that neither always finds warm caches.
         let (a, b);
         if round % 2 == 0 {
-            a = time(candidate_calls, &mut candidate);
-            b = time(baseline_calls, &mut baseline);
+            a = time(clock, candidate_calls, &mut candidate);
+            b = time(clock, baseline_calls, &mut baseline);
         } else {
-            b = time(baseline_calls, &mut baseline);
-            a = time(candidate_calls, &mut candidate);
+            b = time(clock, baseline_calls, &mut baseline);
+            a = time(clock, candidate_calls, &mut candidate);
         }
         times.push((a, b));
     }
@@ -82,27 +110,31 @@ pub fn compare<A, B>(
     }
 }
 
-fn calls_for<T>(slice: Duration, work: &mut impl FnMut() -> T) -> u32 {
+fn calls_for<T>(
+    clock: &dyn Fn() -> Duration,
+    slice: Duration,
+    work: &mut impl FnMut() -> T,
+) -> u32 {
     let mut calls = 1_u32;
     loop {
-        let start = now();
+        let start = clock();
         for _ in 0..calls {
             black_box(work());
         }
-        if start.elapsed() >= slice || calls >= 1 << 24 {
+        if clock().saturating_sub(start) >= slice || calls >= 1 << 24 {
             return calls;
         }
         calls = calls.saturating_mul(2);
     }
 }
 
-fn time<T>(calls: u32, work: &mut impl FnMut() -> T) -> f64 {
-    let start = now();
+fn time<T>(clock: &dyn Fn() -> Duration, calls: u32, work: &mut impl FnMut() -> T) -> f64 {
+    let start = clock();
     for _ in 0..calls {
         black_box(work());
     }
     // A call that is too short for the clock still took some time: no ratio is 0 / 0.
-    start.elapsed().as_nanos().max(1) as f64 / f64::from(calls)
+    clock().saturating_sub(start).as_nanos().max(1) as f64 / f64::from(calls)
 }
 
 fn median(mut values: Vec<f64>) -> f64 {

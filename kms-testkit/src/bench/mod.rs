@@ -46,7 +46,7 @@ use kms_core::{
 };
 use tokio::runtime::Runtime;
 
-pub use compare::{Comparison, compare, machine, percentile, smoke};
+pub use compare::{Comparison, compare, compare_on_cpu, machine, percentile, smoke};
 pub use envelope::envelope;
 pub use provider::{provider, versus};
 pub use stampede::stampede;

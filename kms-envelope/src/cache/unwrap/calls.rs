@@ -14,27 +14,33 @@ use crate::cache::partition::{Place, Places};
 use crate::cache::shelf::Shelf;
 use crate::cache::stats::Counters;
 
-pub(super) struct Inner {
+/// Makes of an unwrapped DEK what is kept.
+pub(super) type Prepare<T> = dyn Fn(SecretBytes) -> Result<T, Error> + Send + Sync;
+
+pub(super) struct Inner<T> {
     pub(super) provider: Arc<dyn KeyProvider>,
+    prepare: Box<Prepare<T>>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) options: UnwrapCacheOptions,
     pub(super) places: Places,
-    pub(super) entries: Shelf<Entry>,
+    pub(super) entries: Shelf<Entry<T>>,
     pub(super) refusals: Refusals,
-    pub(super) flights: Flights<Question, Arc<SecretBytes>>,
+    pub(super) flights: Flights<Question, Arc<T>>,
     /// Goes up with every purge, so that no call from before one can enter its answer after it.
     epoch: AtomicU64,
     pub(super) counters: Counters,
 }
 
-impl Inner {
+impl<T: Send + Sync + 'static> Inner<T> {
     pub(super) fn new(
         provider: Arc<dyn KeyProvider>,
         clock: Arc<dyn Clock>,
         options: UnwrapCacheOptions,
+        prepare: Box<Prepare<T>>,
     ) -> Self {
         Self {
             provider,
+            prepare,
             clock,
             places: Places::new(),
             entries: Shelf::new(options.capacity, options.partitions),
@@ -46,7 +52,7 @@ impl Inner {
         }
     }
 
-    pub(super) fn look(&self, place: Place, asked: &Asked<'_>) -> Option<Found> {
+    pub(super) fn look(&self, place: Place, asked: &Asked<'_>) -> Option<Found<T>> {
         let now = self.clock.now();
         self.entries
             .hit(place, now, |entry| entry.serve(asked, &self.options, now))
@@ -58,7 +64,7 @@ impl Inner {
         place: Place,
         asked: &Asked<'_>,
         call: &CallOptions,
-    ) -> Result<Arc<SecretBytes>, Error> {
+    ) -> Result<Arc<T>, Error> {
         self.counters.misses.add();
         if let Some(error) = self.refusals.find(place, asked, self.clock.now()) {
             self.counters.negative_hits.add();
@@ -94,7 +100,7 @@ impl Inner {
         asked: &Asked<'_>,
         call: &CallOptions,
         oldest: Phase,
-    ) -> Flight<Arc<SecretBytes>> {
+    ) -> Flight<Arc<T>> {
         let epoch = self.epoch.load(Ordering::Acquire);
         let mut began = false;
         let flight = self.flights.join(asked.to_question(epoch), |question| {
@@ -121,7 +127,7 @@ impl Inner {
         place: Place,
         question: &Question,
         oldest: Phase,
-    ) -> Option<Result<Arc<SecretBytes>, Error>> {
+    ) -> Option<Result<Arc<T>, Error>> {
         let now = self.clock.now();
         let asked = question.asked();
         let dek = self.entries.peek(place, |entry| {
@@ -140,7 +146,7 @@ impl Inner {
         place: Place,
         question: Arc<Question>,
         mut call: CallOptions,
-    ) -> Result<Arc<SecretBytes>, Error> {
+    ) -> Result<Arc<T>, Error> {
         self.counters.provider_calls.add();
         // Counted from when the provider was asked: a key that was disabled while the answer
         // was on its way is not served for longer than one that was disabled before.
@@ -151,7 +157,8 @@ impl Inner {
             .with_call(call)
             .with_context(question.context.clone());
         let unwrapping = self.provider.unwrap(&question.wrapped, &options);
-        match by(&*self.clock, Some(deadline), "unwrap", unwrapping).await {
+        let unwrapped = by(&*self.clock, Some(deadline), "unwrap", unwrapping).await;
+        match unwrapped.and_then(&self.prepare) {
             Ok(dek) => {
                 let dek = Arc::new(dek);
                 self.keep(place, &question, &dek, asked_at);
@@ -165,7 +172,7 @@ impl Inner {
         }
     }
 
-    fn keep(&self, place: Place, question: &Question, dek: &Arc<SecretBytes>, asked_at: Tick) {
+    fn keep(&self, place: Place, question: &Question, dek: &Arc<T>, asked_at: Tick) {
         let now = self.clock.now();
         let epoch = question.epoch;
         let entry = Entry::new(&question.asked(), Arc::clone(dek), asked_at);
@@ -196,7 +203,7 @@ impl Inner {
         }
     }
 
-    pub(super) fn purge(&self, out: impl Fn(u64, &Entry) -> bool) {
+    pub(super) fn purge(&self, out: impl Fn(u64, &Entry<T>) -> bool) {
         // Before, so that nothing that was asked for earlier is entered; and after, so that nobody
         // joins a flight that saw what is on its way out.
         self.epoch.fetch_add(1, Ordering::AcqRel);

@@ -4,7 +4,7 @@ use core::hash::{BuildHasher as _, Hash, Hasher};
 use std::hash::RandomState;
 use std::sync::Arc;
 
-use kms_core::{EncryptionContext, KeyId, SecretBytes, Tick, WrappedKey};
+use kms_core::{EncryptionContext, KeyId, Tick, WrappedKey};
 
 use crate::cache::options::{Phase, UnwrapCacheOptions};
 use crate::cache::partition::Partition;
@@ -109,12 +109,12 @@ impl Question {
     }
 }
 
-pub(super) struct Entry {
+pub(super) struct Entry<T> {
     /// What was asked, in one piece: a hit reads all of it, and scattered memory would cost more
     /// than everything else a hit does.
     asked: Box<[u8]>,
     key_id: Option<KeyId>,
-    dek: Arc<SecretBytes>,
+    dek: Arc<T>,
     /// When the provider was asked.
     asked_at: Tick,
     /// A refresh has been begun and none is due before this.
@@ -124,15 +124,15 @@ pub(super) struct Entry {
 }
 
 /// What to do with an entry that was found.
-pub(super) enum Found {
-    Serve(Arc<SecretBytes>),
-    ServeStale(Arc<SecretBytes>),
+pub(super) enum Found<T> {
+    Serve(Arc<T>),
+    ServeStale(Arc<T>),
     /// Serve it, and see to a new one: the finder is the only one who was told so.
-    Refresh(Arc<SecretBytes>),
+    Refresh(Arc<T>),
 }
 
-impl Entry {
-    pub(super) fn new(asked: &Asked<'_>, dek: Arc<SecretBytes>, asked_at: Tick) -> Self {
+impl<T> Entry<T> {
+    pub(super) fn new(asked: &Asked<'_>, dek: Arc<T>, asked_at: Tick) -> Self {
         Self {
             asked: asked.to_bytes(),
             key_id: asked.wrapped.key_id().cloned(),
@@ -156,7 +156,7 @@ impl Entry {
         same && rest.is_empty()
     }
 
-    pub(super) fn dek(&self) -> Arc<SecretBytes> {
+    pub(super) fn dek(&self) -> Arc<T> {
         Arc::clone(&self.dek)
     }
 
@@ -184,7 +184,7 @@ impl Entry {
         asked: &Asked<'_>,
         options: &UnwrapCacheOptions,
         now: Tick,
-    ) -> Option<Found> {
+    ) -> Option<Found<T>> {
         if !self.is(asked) {
             return None;
         }
@@ -223,7 +223,7 @@ mod tests {
             wrapped,
             context: &context,
         };
-        let dek = Arc::new(SecretBytes::copy_from_slice(b"dek"));
+        let dek = Arc::new("dek");
         let mut entry = Entry::new(&asked(&ours), dek, Tick::ORIGIN);
         let options = UnwrapCacheOptions::default();
         for (wrapped, found) in [(&ours, true), (&theirs, false)] {
@@ -274,7 +274,7 @@ mod tests {
             }
         }
         for (at, one) in all.iter().enumerate() {
-            let dek = Arc::new(SecretBytes::copy_from_slice(b"dek"));
+            let dek = Arc::new("dek");
             let entry = Entry::new(one, dek, Tick::ORIGIN);
             for (other_at, other) in all.iter().enumerate() {
                 assert_eq!(entry.is(other), at == other_at, "{one:?} {other:?}");

@@ -12,7 +12,7 @@ use kms_core::{
     WrappedKey,
 };
 
-use self::calls::Inner;
+use self::calls::{Inner, Prepare};
 use self::entry::{Asked, Found};
 use super::flying::{Background, Spawner, by};
 use super::options::{Phase, UnwrapCacheOptions, is_verdict};
@@ -32,6 +32,7 @@ use super::stats::CacheStats;
 /// - **Deadlines:** each caller waits until [`CallOptions::deadline`] and no longer; the
 ///   shared call has a limit of its own. Put [`Retry`](kms_core::layer::Retry) around the provider
 ///   if it should be tried more than once.
+/// - **What is kept** is the DEK, or what [`preparing`](Self::preparing) makes of it.
 /// - **Secrets:** all share one copy, which is wiped when the last one lets go of it. The context
 ///   and the partition are part of what is asked: another one is another entry.
 ///
@@ -61,8 +62,8 @@ use super::stats::CacheStats;
 /// # })?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub struct UnwrapCache {
-    inner: Arc<Inner>,
+pub struct UnwrapCache<T = SecretBytes> {
+    inner: Arc<Inner<T>>,
     spawner: Spawner,
 }
 
@@ -74,8 +75,24 @@ impl UnwrapCache {
         clock: Arc<dyn Clock>,
         options: UnwrapCacheOptions,
     ) -> Self {
+        Self::preparing(provider, clock, options, Ok)
+    }
+}
+
+impl<T: Send + Sync + 'static> UnwrapCache<T> {
+    /// An empty cache that keeps what `prepare` makes of each unwrapped DEK, such as a
+    /// [`Dek`](crate::sealed::Dek) with what is derived from it. An error of `prepare` is taken as
+    /// one of the provider.
+    #[must_use]
+    pub fn preparing(
+        provider: Arc<dyn KeyProvider>,
+        clock: Arc<dyn Clock>,
+        options: UnwrapCacheOptions,
+        prepare: impl Fn(SecretBytes) -> Result<T, Error> + Send + Sync + 'static,
+    ) -> Self {
+        let prepare: Box<Prepare<T>> = Box::new(prepare);
         Self {
-            inner: Arc::new(Inner::new(provider, clock, options)),
+            inner: Arc::new(Inner::new(provider, clock, options, prepare)),
             spawner: Spawner::default(),
         }
     }
@@ -99,7 +116,7 @@ impl UnwrapCache {
         partition: &Partition,
         wrapped: &WrappedKey,
         options: &UnwrapOptions,
-    ) -> Result<Arc<SecretBytes>, Error> {
+    ) -> Result<Arc<T>, Error> {
         let inner = &self.inner;
         let asked = Asked {
             partition,
@@ -128,7 +145,7 @@ impl UnwrapCache {
         partition: &Partition,
         wrapped: &WrappedKey,
         context: &EncryptionContext,
-    ) -> Option<Arc<SecretBytes>> {
+    ) -> Option<Arc<T>> {
         let inner = &self.inner;
         let asked = Asked {
             partition,
@@ -193,8 +210,8 @@ impl UnwrapCache {
         place: Place,
         asked: &Asked<'_>,
         call: &CallOptions,
-        dek: Arc<SecretBytes>,
-    ) -> Result<Arc<SecretBytes>, Error> {
+        dek: Arc<T>,
+    ) -> Result<Arc<T>, Error> {
         let inner = &self.inner;
         inner.counters.refreshes.add();
         let Some(refresh) = self
@@ -211,7 +228,7 @@ impl UnwrapCache {
     }
 }
 
-impl fmt::Debug for UnwrapCache {
+impl<T: Send + Sync + 'static> fmt::Debug for UnwrapCache<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("UnwrapCache")
             .field("provider", &self.inner.provider.to_string())

@@ -236,3 +236,43 @@ fn nothing_that_is_printed_shows_the_key() {
     // 0x42 in decimal and in hexadecimal.
     assert!(!text.contains("66, 66") && !text.contains("4242"), "{text}");
 }
+
+#[test]
+fn what_is_said_about_a_message_names_its_parts() {
+    let recipient = recipient("vault", "kek/1", vec![9]);
+    assert_eq!(recipient.provider_id(), "vault");
+    let message = material(&backends()[0])
+        .seal(Suite::Aes256Gcm, &Counting(1), AAD, b"x")
+        .unwrap();
+    let shown = format!("{:?}", inspect(&message).unwrap());
+    for part in [
+        "Aes256Gcm",
+        "Whole",
+        "vault-eu",
+        "local_1.b",
+        "preamble_len",
+    ] {
+        assert!(shown.contains(part), "{shown}");
+    }
+}
+
+#[test]
+fn recipients_differ_in_their_provider_or_in_their_key() {
+    let dek = dek(&backends()[0], DEK);
+    let [first, same_provider, same_key] = [("a", "1"), ("a", "2"), ("b", "1")]
+        .map(|(provider_id, key_id)| recipient(provider_id, key_id, vec![9]));
+    let twice = [first.clone(), first.clone()];
+    let error = dek.recipients_block(&twice).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+
+    let material = DekMaterial::new(dek, context(), &[first, same_provider, same_key]).unwrap();
+    let message = material
+        .seal(Suite::Aes256Gcm, &Counting(1), AAD, b"x")
+        .unwrap();
+    let recipients = inspect(&message).unwrap().recipients();
+    assert_eq!(recipients.len(), 3);
+    let shown: Vec<_> = recipients
+        .map(|recipient| (recipient.provider_id(), recipient.key_id()))
+        .collect();
+    assert_eq!(shown, [("a", "1"), ("a", "2"), ("b", "1")]);
+}
