@@ -44,7 +44,6 @@ mod database;
 mod info;
 mod page;
 mod record;
-mod seen;
 mod source;
 mod storage;
 mod sweep;

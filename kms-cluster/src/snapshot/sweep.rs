@@ -3,12 +3,11 @@
 use core::ops::ControlFlow;
 
 use kms_core::Error;
-use kms_core::object::{HistoryPosition, LeaseId, Revision};
+use kms_core::object::{HistoryPosition, KeyMap, LeaseId, Revision};
 
 use super::database::{Database, Page};
 use super::page::{Entry, Fault};
 use super::record::{self, KeyValue};
-use super::seen::SeenKeys;
 use super::walk::{self, Direction, Root, Walk};
 
 /// One change of one object, as a sweep meets it.
@@ -86,7 +85,7 @@ pub(super) fn newest_first(
     at: Revision,
     mut visit: impl FnMut(&SweptRecord<'_>) -> ControlFlow<()>,
 ) -> Result<(), Error> {
-    let mut seen = SeenKeys::new();
+    let mut seen = KeyMap::new();
     let mut walk = Walk::new(database, bucket, Direction::Backward)?;
     let mut last = None;
     'leaves: while let Some(leaf) = walk.next_leaf()? {
@@ -102,7 +101,7 @@ pub(super) fn newest_first(
             if record.position.revision > at {
                 continue;
             }
-            record.is_live = seen.insert(record.key) && record.value.is_some();
+            record.is_live = seen.insert(record.key, ()).is_none() && record.value.is_some();
             if visit(&record).is_break() {
                 break 'leaves;
             }

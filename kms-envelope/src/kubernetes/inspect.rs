@@ -38,6 +38,9 @@ pub struct Inspection<'a> {
     pub dek_source_type: Option<DekSourceType>,
     /// KMS: names the DEK source, so that values which share one can be counted.
     pub dek_source_digest: Option<DekSourceDigest>,
+    /// KMS: the wrapped secret.
+    #[serde(skip)]
+    pub encrypted_dek_source: Option<&'a [u8]>,
     /// KMS: the length of the wrapped secret, in bytes.
     pub encrypted_dek_source_len: Option<usize>,
     /// What is encrypted, with nonce and tag but without prefix and envelope, in bytes; for
@@ -232,6 +235,7 @@ fn inspect_named<'a>(
         key_id: None,
         dek_source_type: None,
         dek_source_digest: None,
+        encrypted_dek_source: None,
         encrypted_dek_source_len: None,
         encrypted_data_len: rest.len(),
         annotation_names: Vec::new(),
@@ -281,6 +285,7 @@ fn inspect_payload<'a>(inspection: &mut Inspection<'a>, payload: &'a [u8]) -> Re
             // The old AES-CBC form is longer than this in any case.
             at_least(aes_gcm::OVERHEAD, parts.body)?;
             inspection.encrypted_data_len = parts.body.len();
+            inspection.encrypted_dek_source = Some(parts.encrypted_dek);
             inspection.encrypted_dek_source_len = Some(parts.encrypted_dek.len());
             inspection.dek_source_digest = Some(DekSourceDigest::new([parts.encrypted_dek]));
             Ok(())
@@ -303,6 +308,7 @@ fn inspect_payload<'a>(inspection: &mut Inspection<'a>, payload: &'a [u8]) -> Re
             ));
             inspection.key_id = Some(object.key_id);
             inspection.dek_source_type = Some(object.dek_source_type);
+            inspection.encrypted_dek_source = Some(object.dek_source);
             inspection.encrypted_dek_source_len = Some(object.dek_source.len());
             inspection.encrypted_data_len = object.encrypted_data.len();
             inspection.annotation_names =
