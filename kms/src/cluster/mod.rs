@@ -1,0 +1,13 @@
+//! A whole cluster's objects: counted, checked, exported; from a snapshot or a live etcd.
+
+mod census;
+mod opener;
+mod source;
+mod text;
+mod verify;
+
+pub use census::{CensusOutcome, CensusRequest, SourceFacts, census};
+pub use opener::{KekArgument, ObjectOpener, OpenerOptions};
+pub use source::ClusterSource;
+pub use text::text_report;
+pub use verify::{Blocker, PluginCheck, Verification};
