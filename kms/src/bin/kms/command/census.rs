@@ -27,7 +27,7 @@ pub(crate) async fn run(args: Census, clock: Arc<dyn Clock>) -> Result<(), Failu
     let bar = spinner();
     let shown = bar.clone();
     let outcome = census(&source, request, clock, move |progress| {
-        show(&shown, progress)
+        show(&shown, progress);
     })
     .await;
     bar.finish_and_clear();
