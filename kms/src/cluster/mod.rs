@@ -2,6 +2,7 @@
 
 mod census;
 mod export;
+mod html;
 mod opener;
 mod source;
 mod text;
@@ -9,6 +10,7 @@ mod verify;
 
 pub use census::{CensusOutcome, CensusRequest, SourceFacts, census};
 pub use export::{ExportEvent, ExportFormat, ExportRequest, ExportSummary, export, get};
+pub use html::html_report;
 pub use opener::{KekArgument, ObjectOpener, OpenerOptions};
 pub use source::ClusterSource;
 pub use text::text_report;

@@ -99,37 +99,42 @@ fn rows(text: &mut String, outcome: &CensusOutcome) -> Written {
 }
 
 fn cells(row: &CensusRow) -> [String; 6] {
-    let under = match row.provider {
-        Some(ProviderKind::Identity) => "in clear".to_owned(),
-        _ if row.unparsable => format!("{} DAMAGED", row.prefix.trim_end_matches(':')),
-        _ => row
-            .prefix
-            .trim_start_matches("k8s:enc:")
-            .trim_end_matches(':')
-            .to_owned(),
-    };
-    let key_id = match (row.provider, &row.key_id) {
-        (_, Some(key_id)) => key_id.clone(),
-        (Some(ProviderKind::KmsV1), None) => "(not in the value)".to_owned(),
-        _ => String::new(),
-    };
-    let sources = match row.distinct_encrypted_dek_sources {
-        0 => String::new(),
-        sources => thousands(sources),
-    };
     let resource = if row.resource.is_empty() {
         "(outside the prefix)"
     } else {
         &row.resource
     };
+    let sources = match row.distinct_encrypted_dek_sources {
+        0 => String::new(),
+        sources => thousands(sources),
+    };
     [
         resource.to_owned(),
-        under,
-        key_id,
+        under(row),
+        key_id_of(row),
         thousands(row.count),
         bytes(row.value_bytes),
         sources,
     ]
+}
+
+/// What the objects of a row are under, but for the key id.
+pub(super) fn under(row: &CensusRow) -> String {
+    let prefix = row.prefix.trim_end_matches(':');
+    match row.provider {
+        Some(ProviderKind::Identity) => "in clear".to_owned(),
+        _ if row.unparsable => format!("{prefix} DAMAGED"),
+        _ => prefix.trim_start_matches("k8s:enc:").to_owned(),
+    }
+}
+
+/// The key id; why there is none for KMS v1, and nothing for the rest.
+pub(super) fn key_id_of(row: &CensusRow) -> String {
+    match (row.provider, &row.key_id) {
+        (_, Some(key_id)) => key_id.clone(),
+        (Some(ProviderKind::KmsV1), None) => "(not in the value)".to_owned(),
+        _ => String::new(),
+    }
 }
 
 fn key_ids(text: &mut String, uses: &[KeyIdUse]) -> Written {

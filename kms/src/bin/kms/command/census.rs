@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use kms::Failure;
-use kms::cluster::{CensusOutcome, CensusRequest, census, text_report};
+use kms::cluster::{CensusOutcome, CensusRequest, census, html_report, text_report};
 use kms_core::Clock;
 use kms_envelope::reencrypt::{CensusOptions, CensusProgress};
 
@@ -32,6 +32,10 @@ pub(crate) async fn run(args: Census, clock: Arc<dyn Clock>) -> Result<(), Failu
     .await;
     bar.finish_and_clear();
     let outcome = outcome?;
+    if let Some(path) = &args.html {
+        std::fs::write(path, html_report(&outcome))
+            .map_err(|error| Failure::io(format!("writing {}", path.display()), error))?;
+    }
     if args.json {
         let json = serde_json::to_string_pretty(&outcome)
             .map_err(|e| Failure::new("internal", "writing JSON", "report this").with_source(e))?;
