@@ -9,6 +9,8 @@
 //!
 //! [`cache`] keeps DEKs in memory for any program that seals or opens data.
 //!
+//! [`reencrypt`] counts what a cluster's objects are encrypted with.
+//!
 //! No network, no clock, no file system: keys come from a [`kms_core::KeyProvider`], time and
 //! randomness are injected. With the feature `arbitrary`, the types that a caller hands in are made
 //! out of a fuzzer's bytes; see `kms_core::arbitrary`.
@@ -21,6 +23,7 @@ pub mod crypto;
 mod envelope;
 mod error;
 pub mod kubernetes;
+pub mod reencrypt;
 pub mod sealed;
 
 pub use envelope::{Envelope, EnvelopeBuilder, Purpose};

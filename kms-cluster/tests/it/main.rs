@@ -4,3 +4,4 @@ mod api;
 mod broken;
 mod embedded;
 mod model;
+mod snapshot;

@@ -31,6 +31,7 @@
 
 mod history;
 mod key;
+mod key_map;
 mod rewriter;
 mod scan;
 mod source;
@@ -39,6 +40,7 @@ mod stored;
 
 pub use history::{HistoryOptions, HistoryPage, HistoryPosition, HistoryRecord};
 pub use key::ObjectKey;
+pub use key_map::KeyMap;
 pub use rewriter::{
     ApiObject, ApiPage, ApiResource, ContinueToken, ListOptions, RewriteOutcome, Rewriter,
 };

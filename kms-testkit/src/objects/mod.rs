@@ -15,12 +15,14 @@
 //! The suites need a tokio runtime; give them one of several threads, or races stay unseen. They
 //! take no time-outs: a source that hangs, hangs the test.
 
+mod database;
 mod races;
 mod report;
 mod rewriter;
 mod source;
 mod store;
 
+pub use database::DatabaseWriter;
 pub use report::{CheckResult, Report, Verdict};
 pub use rewriter::{RewriterHarness, run_rewriter};
 pub use source::{SourceHarness, run_source};

@@ -1,0 +1,28 @@
+//! What stored objects are encrypted with, counted without any key.
+//!
+//! [`Census`] takes objects one by one, from wherever they come, and [`CensusReport`] is what it
+//! found. [`take_census`] reads a whole [`ObjectSource`](kms_core::object::ObjectSource).
+//!
+//! ```
+//! use kms_envelope::reencrypt::{Census, CensusOptions};
+//!
+//! let mut census = Census::new(CensusOptions::default());
+//! census.live(b"/registry/secrets/default/token", b"k8s\0...", false)?;
+//! census.live(b"/registry/secrets/default/tls", b"k8s:enc:aesgcm:v1:key1:nonce and ciphertext and tag", false)?;
+//!
+//! let report = census.report();
+//! assert_eq!(report.live.objects_by_resource["secrets"].plain, 1);
+//! assert_eq!(report.live.census[0].prefix, "k8s:enc:aesgcm:v1:key1:");
+//! # Ok::<(), kms_envelope::Error>(())
+//! ```
+
+mod census;
+mod place;
+mod take;
+
+pub use census::{
+    Census, CensusOptions, CensusReport, CensusRow, DamagedObject, DekSourceCount, HistoryCensus,
+    KeyIdUse, LiveCensus, NamespaceRow, ResourceCount,
+};
+pub use place::Place;
+pub use take::{CensusProgress, take_census};
