@@ -1,1 +1,9 @@
 //! Azure Key Vault and Managed HSM as key providers.
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+pub mod credential;
+pub mod error;
+mod jitter;
+pub mod key_url;
+pub mod transport;
+pub mod vault;
