@@ -1,6 +1,7 @@
 //! Azure Key Vault and Managed HSM as key providers.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+pub mod activation;
 pub mod credential;
 pub mod error;
 mod jitter;

@@ -22,11 +22,15 @@ pub(super) struct Guard {
     pub(super) credential: Credential,
 }
 
+#[expect(
+    elided_lifetimes_in_paths,
+    reason = "the trait is written so, and async_trait makes something else of an explicit one"
+)]
 #[async_trait]
 impl Policy for Guard {
     async fn send(
         &self,
-        context: &Context<'_>,
+        context: &Context,
         request: &mut Request,
         next: &[Arc<dyn Policy>],
     ) -> PolicyResult {
