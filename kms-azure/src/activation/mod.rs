@@ -16,14 +16,15 @@
 //! 3. What is active stays active until a newer version is. If it cannot wrap any more, wrapping
 //!    **stops**, and nothing older is taken instead: what was wrapped under the newer one since would
 //!    be forgotten when the older one goes.
-//! 4. If the active version cannot wrap and a newer one can, the newer one is active at once: the
-//!    delay protects a choice between two usable versions, and there is none.
+//! 4. If the active version cannot wrap any more and a newer one can, the newer one is active at
+//!    once: the delay protects a choice between two usable versions, and there is none.
 //! 5. At its first look a replica takes the newest version whose instant by rule 1 is past. One that
 //!    is disabled, and was so since before its instant, has never been active and is passed over;
-//!    so is one that is no wrapping key at all. A version enabled late is thus taken up to a delay
-//!    sooner by a replica that restarts.
+//!    so is one that is no wrapping key at all.
 //!
-//! A restart loses nothing, since all of this follows from what the vault says.
+//! Nothing has to be stored, since all of this follows from what the vault says. The one thing that
+//! a restart does not know is what the replica had seen by rules 2 and 4: for up to a delay after
+//! such an event a replica that restarts may decide otherwise than the others.
 
 mod candidate;
 
@@ -153,17 +154,15 @@ impl Activation {
             self.active = next;
             self.forget();
         }
-        let Some(active) = &self.active else {
-            return Decision::Nothing;
-        };
-        match self
-            .known
-            .get(active)
-            .map(|known| known.candidate.stop(now))
-        {
-            Some(None) => Decision::Active(active.1.clone()),
-            Some(Some(stop)) => Decision::Stopped(active.1.clone(), stop),
-            None => Decision::Nothing,
+        // While none is active the newest says why.
+        let spokesman = self.active.as_ref().or_else(|| self.newest());
+        let known = spokesman.and_then(|order| Some((order, self.known.get(order)?)));
+        match known.map(|(order, known)| (order, known.candidate.stop(now))) {
+            Some((order, None)) if self.active.is_some() => Decision::Active(order.1.clone()),
+            Some((order, stop)) if self.listed || self.active.is_some() => {
+                Decision::Stopped(order.1.clone(), stop.unwrap_or(Stop::NotYetValid))
+            }
+            _ => Decision::Nothing,
         }
     }
 
@@ -189,13 +188,15 @@ impl Activation {
 
     /// Rule 1.
     fn on_time(&self, order: &Order, candidate: &Candidate) -> SystemTime {
+        let mut wrapping_keys = self
+            .known
+            .iter()
+            .filter(|(_, known)| known.candidate.is_wrapping_key());
         let is_oldest = self.listed
             && self.active.is_none()
-            && self
-                .known
-                .keys()
+            && wrapping_keys
                 .next()
-                .is_none_or(|oldest| order <= oldest);
+                .is_none_or(|(oldest, _)| order <= oldest);
         if is_oldest {
             candidate.start()
         } else {
@@ -222,24 +223,26 @@ impl Activation {
 
     /// Rule 5, and 4.
     fn first(&self, now: SystemTime) -> Option<Order> {
-        let newest_first = || self.known.iter().rev();
-        let taken = newest_first().find(|(order, known)| {
+        let taken = self.known.iter().rev().find(|(order, known)| {
             let instant = self.on_time(order, &known.candidate);
             instant <= now && known.candidate.may_have_been_active(instant)
         });
-        if taken.is_some_and(|(_, known)| known.candidate.stop(now).is_none()) {
-            return taken.map(|(order, _)| order.clone());
+        let (taken, known) = taken?;
+        if known.candidate.stop(now).is_none() || !self.listed {
+            return Some(taken.clone());
         }
-        let at_once = newest_first()
-            .take_while(|(order, _)| taken.is_none_or(|(taken, _)| *order > taken))
-            .find(|(_, known)| self.listed && known.candidate.stop(now).is_none());
-        // If nothing can wrap, the newest says why; one that may yet be usable says it best.
-        let why = || newest_first().find(|(_, known)| known.candidate.is_wrapping_key());
-        let any = || newest_first().next();
-        at_once
-            .or(taken)
-            .or_else(|| self.listed.then(|| why().or_else(any)).flatten())
-            .map(|(order, _)| order.clone())
+        self.successor(taken, now).or_else(|| Some(taken.clone()))
+    }
+
+    /// The newest that may yet wrap, else the newest of all.
+    fn newest(&self) -> Option<&Order> {
+        let fit = self
+            .known
+            .iter()
+            .rev()
+            .find(|(_, known)| known.candidate.is_wrapping_key());
+        fit.or_else(|| self.known.iter().next_back())
+            .map(|(order, _)| order)
     }
 }
 
