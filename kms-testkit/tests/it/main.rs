@@ -3,3 +3,5 @@
 mod broken;
 mod faults;
 mod suite;
+#[cfg(feature = "vault")]
+mod vault;
