@@ -6,5 +6,6 @@ pub mod credential;
 pub mod error;
 mod jitter;
 pub mod key_url;
+pub mod provider;
 pub mod transport;
 pub mod vault;

@@ -169,13 +169,22 @@ impl Activation {
     /// The newest version that is on its way, usable as far as is known.
     #[must_use]
     pub fn pending(&self, now: SystemTime) -> Option<Pending> {
-        let newest = self.known.iter().rev().find(|(order, known)| {
+        let newest = self.coming(now).next_back()?;
+        Some(Pending {
+            version: newest.0.1.clone(),
+            active_at: self.instant(newest.0, newest.1),
+        })
+    }
+
+    /// All versions that are on their way, the older first.
+    pub(crate) fn on_their_way(&self, now: SystemTime) -> Vec<KeyVersion> {
+        self.coming(now).map(|(order, _)| order.1.clone()).collect()
+    }
+
+    fn coming(&self, now: SystemTime) -> impl DoubleEndedIterator<Item = (&Order, &Known)> {
+        self.known.iter().filter(move |(order, known)| {
             self.active.as_ref().is_none_or(|active| *order > active)
                 && known.candidate.can_become_active(now)
-        });
-        newest.map(|(order, known)| Pending {
-            version: order.1.clone(),
-            active_at: self.instant(order, known),
         })
     }
 

@@ -19,8 +19,8 @@ pub use resolver::NameNotResolved;
 
 use client::Client;
 
-/// What the `User-Agent` begins with. Over 24 characters the SDK panics.
-const APPLICATION_ID: &str = concat!("kms-azure/", env!("CARGO_PKG_VERSION"));
+/// What the `User-Agent` begins with. Over 24 characters, and at a slash, the SDK panics.
+const APPLICATION_ID: &str = concat!("kms-azure-", env!("CARGO_PKG_VERSION"));
 const _: () = assert!(APPLICATION_ID.len() <= 24);
 
 /// An HTTP client for vaults and token services. Clones share it.

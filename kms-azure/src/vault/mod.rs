@@ -25,7 +25,7 @@ use azure_security_keyvault_keys::models::{
 };
 use azure_security_keyvault_keys::{KeyClient, KeyClientOptions};
 use futures_util::TryStreamExt as _;
-use kms_core::{CallOptions, Error, ErrorKind, SecretBytes};
+use kms_core::{CallOptions, Clock, Error, ErrorKind, SecretBytes, SecureRandom};
 
 use crate::credential::Credential;
 use crate::error::{Operation, from_sdk};
@@ -52,6 +52,8 @@ pub struct Vault(Arc<Inner>);
 
 struct Inner {
     host: VaultHost,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn SecureRandom>,
     client: KeyClient,
     gate: Gate,
     /// The first answer has come; so there is a token, and the SDK knows what to ask it for.
@@ -111,8 +113,15 @@ impl Vault {
         })?;
         let units = options.units_for(host.service());
         Ok(Self(Arc::new(Inner {
-            gate: Gate::new(host.to_string(), options.clock, options.random, units),
+            gate: Gate::new(
+                host.to_string(),
+                Arc::clone(&options.clock),
+                Arc::clone(&options.random),
+                units,
+            ),
             host,
+            clock: options.clock,
+            random: options.random,
             client,
             warm: AtomicBool::new(false),
             first: tokio::sync::Mutex::default(),
@@ -123,6 +132,15 @@ impl Vault {
     #[must_use]
     pub fn host(&self) -> &VaultHost {
         &self.0.host
+    }
+
+    /// The time that everything goes by which uses this vault.
+    pub(crate) fn clock(&self) -> Arc<dyn Clock> {
+        Arc::clone(&self.0.clock)
+    }
+
+    pub(crate) fn random(&self) -> Arc<dyn SecureRandom> {
+        Arc::clone(&self.0.random)
     }
 
     /// Whether it is being left alone after failures in a row.
