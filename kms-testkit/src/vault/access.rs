@@ -1,5 +1,7 @@
 //! Who may do what: roles, where they are granted, and from when.
 
+use std::collections::BTreeMap;
+
 use kms_core::Tick;
 
 use super::operation::Operation;
@@ -93,6 +95,44 @@ impl Scope {
     }
 }
 
+/// Who may do what in one store.
+#[derive(Debug, Default)]
+pub(super) struct Access {
+    pub(super) assignments: Assignments,
+    /// By object id. In force only while `by_policies`, and kept while not.
+    pub(super) policies: BTreeMap<String, Vec<Operation>>,
+    pub(super) by_policies: bool,
+}
+
+/// In whose eyes a call is not allowed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Denied {
+    ByRoles,
+    ByPolicies,
+}
+
+impl Access {
+    pub(super) fn check(
+        &self,
+        object_id: &str,
+        kind: Kind,
+        operation: Operation,
+        key: Option<&str>,
+        now: Tick,
+    ) -> Result<(), Denied> {
+        if !self.by_policies {
+            let allowed = self.assignments.allow(object_id, kind, operation, key, now);
+            return allowed.then_some(()).ok_or(Denied::ByRoles);
+        }
+        // A permission has the name of what it permits; several operations may share one.
+        self.policies
+            .get(object_id)
+            .is_some_and(|permitted| permitted.iter().any(|one| one.name() == operation.name()))
+            .then_some(())
+            .ok_or(Denied::ByPolicies)
+    }
+}
+
 /// The role assignments of one store.
 #[derive(Debug, Default)]
 pub(super) struct Assignments(Vec<Assignment>);
@@ -131,7 +171,7 @@ impl Assignments {
         }
     }
 
-    pub(super) fn allow(
+    fn allow(
         &self,
         object_id: &str,
         kind: Kind,

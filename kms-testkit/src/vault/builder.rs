@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use kms_core::{Clock, Error, ErrorKind, TokioClock};
 use tokio::net::TcpListener;
 
-use super::access::{Assignments, Kind};
+use super::access::{Access, Kind};
 use super::certificates;
 use super::entra::TokenKey;
 use super::fault::FaultScript;
@@ -17,7 +17,7 @@ use super::names::Names;
 use super::running::Vault;
 use super::server;
 use super::state::{Desk, DeskState, Entra, Network, Shared};
-use super::store::{Retention, Store};
+use super::store::{BackupKey, Retention, Store};
 use super::throttle::Throttle;
 
 const DEFAULT_NAME: &str = "kms-testkit";
@@ -36,7 +36,9 @@ pub struct VaultBuilder {
     token_lifetime: Duration,
     throttle_scale: Option<f64>,
     retention: Retention,
+    deletion: Duration,
     generate_keys: bool,
+    metadata: Option<SocketAddr>,
 }
 
 impl Default for VaultBuilder {
@@ -53,7 +55,9 @@ impl Default for VaultBuilder {
                 days: 90,
                 purge_protection: false,
             },
+            deletion: Duration::ZERO,
             generate_keys: false,
+            metadata: None,
         }
     }
 }
@@ -120,6 +124,22 @@ impl VaultBuilder {
         self
     }
 
+    /// How long a deletion takes, on the double's clock; no time by default. Until it is done the
+    /// key is neither there nor among the deleted ones, and its name is taken.
+    #[must_use]
+    pub const fn deletion_takes(mut self, duration: Duration) -> Self {
+        self.deletion = duration;
+        self
+    }
+
+    /// Serves a machine's metadata here too, over plain HTTP, for managed identities; see
+    /// [`Vault::metadata_url`].
+    #[must_use]
+    pub const fn metadata(mut self, address: SocketAddr) -> Self {
+        self.metadata = Some(address);
+        self
+    }
+
     /// Makes every RSA key anew. By default the first few of each size come from a set that stands
     /// in the source, because making them is slow: good for tests, and public.
     #[must_use]
@@ -135,12 +155,11 @@ impl VaultBuilder {
     /// [`ErrorKind::Io`] if the address cannot be listened on, [`ErrorKind::Internal`] if keys or
     /// certificates cannot be made.
     pub async fn start(self) -> Result<Vault, Error> {
-        let listener = TcpListener::bind(self.address)
-            .await
-            .map_err(|source| listening(self.address).with_source(source))?;
-        let address = listener
-            .local_addr()
-            .map_err(|source| listening(self.address).with_source(source))?;
+        let (listener, address) = bind(self.address).await?;
+        let metadata = match self.metadata {
+            Some(address) => Some(bind(address).await?),
+            None => None,
+        };
         let names = Names::new(self.domain.clone(), address.port());
         let vault = self.desk(&names, Kind::KeyVault, DEFAULT_NAME);
         let managed_hsm = self.desk(&names, Kind::ManagedHsm, DEFAULT_NAME);
@@ -166,16 +185,20 @@ impl VaultBuilder {
             token_key: TokenKey::generate()?,
             cluster_key: TokenKey::generate()?,
             token_lifetime: self.token_lifetime,
+            backup_key: BackupKey::generate()?,
+            deletion: self.deletion,
             entra: Mutex::new(Entra {
                 tenants: vec![self.tenant.clone()],
                 ..Entra::default()
             }),
         });
-        let task = tokio::spawn(server::listen(
-            listener,
-            certificates.tls,
-            Arc::clone(&shared),
-        ));
+        let serving = server::listen(listener, certificates.tls, Arc::clone(&shared));
+        let mut tasks = vec![tokio::spawn(serving).abort_handle()];
+        let metadata = metadata.map(|(listener, address)| {
+            let serving = server::listen_metadata(listener, Arc::clone(&shared));
+            tasks.push(tokio::spawn(serving).abort_handle());
+            address
+        });
         Ok(Vault {
             shared,
             address,
@@ -184,14 +207,15 @@ impl VaultBuilder {
             host_names: hosts,
             vault,
             managed_hsm,
-            task: task.abort_handle(),
+            metadata,
+            tasks,
         })
     }
 
     fn desk(&self, names: &Names, kind: Kind, name: &str) -> Arc<Desk> {
         let state = DeskState {
             store: Store::new(self.retention),
-            assignments: Assignments::default(),
+            access: Access::default(),
             throttle: Throttle::new(self.throttle_scale),
             network: Network::default(),
             tenant: self.tenant.clone(),
@@ -201,6 +225,13 @@ impl VaultBuilder {
         let host = names.store_host(kind, name);
         Arc::new(Desk::new(name.to_owned(), kind, host, state))
     }
+}
+
+async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), Error> {
+    let failed = |source| listening(address).with_source(source);
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    Ok((listener, bound))
 }
 
 fn listening(address: SocketAddr) -> Error {

@@ -109,6 +109,15 @@ impl Answer {
     }
 }
 
+impl Answer {
+    pub(super) const fn no_content() -> Self {
+        Self {
+            status: 204,
+            body: None,
+        }
+    }
+}
+
 /// `a=b&c=d`, percent-decoded, `+` for a space.
 fn parse_form(text: &str) -> Vec<(String, String)> {
     text.split('&')

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use http::Method;
 use serde_json::Value;
 
-use super::access::Kind;
+use super::access::{Denied, Kind};
 use super::api_version::ApiVersion;
 use super::call::{Answer, Call};
 use super::entra::Caller;
 use super::fault::Fault;
+use super::material::KeyKind;
 use super::operation::Operation;
-use super::perform::{Request, perform};
+use super::perform::{Request, is_due, perform, rotate_due};
 use super::refusal::Refusal;
 use super::route::{Route, route};
 use super::state::{Desk, DeskState, Network, Shared};
@@ -117,7 +118,8 @@ async fn work(
     route: Route,
     caller: Caller,
 ) -> Result<Answer, Refusal> {
-    let makes_key = matches!(route.operation, Operation::Create | Operation::Rotate);
+    let makes_key = matches!(route.operation, Operation::Create | Operation::Rotate)
+        || is_due(&desk.lock().store, shared.now());
     if !makes_key {
         return work_now(shared, desk, &call, &route, &caller);
     }
@@ -140,14 +142,20 @@ fn work_now(
     let state = &mut *state;
     reachable(state.network, desk, caller)?;
     let key = route.name.as_deref();
-    let allowed = state
-        .assignments
-        .allow(&caller.object_id, desk.kind, route.operation, key, tick);
-    if !allowed {
-        return Err(by_rbac(desk, caller, route));
-    }
+    state
+        .access
+        .check(&caller.object_id, desk.kind, route.operation, key, tick)
+        .map_err(|denied| match denied {
+            Denied::ByRoles => by_rbac(desk, caller, route),
+            Denied::ByPolicies => Refusal::by_policy(
+                &caller.describe(),
+                &route.operation.name().to_ascii_lowercase(),
+                &desk.name,
+                REGION,
+            ),
+        })?;
     if desk.kind == Kind::KeyVault {
-        let weight = cost(route.operation, weighed(state, route));
+        let weight = cost(route.operation, weighed(state, route, call));
         if !state.throttle.admit(weight, tick) {
             return Err(Refusal::throttled(None));
         }
@@ -163,6 +171,9 @@ fn carry_out(
     route: &Route,
     api: ApiVersion,
 ) -> Result<Answer, Refusal> {
+    let now = shared.now();
+    state.store.forget(now);
+    rotate_due(&mut state.store, desk.kind, &shared.pool, now);
     let view = View {
         base: format!("https://{}", call.host),
         api,
@@ -175,7 +186,9 @@ fn carry_out(
         api,
         view: &view,
         pool: &shared.pool,
-        now: shared.now(),
+        backup_key: &shared.backup_key,
+        deletion_seconds: i64::try_from(shared.deletion.as_secs()).unwrap_or(i64::MAX),
+        now,
     };
     perform(&mut state.store, &request)
 }
@@ -235,8 +248,14 @@ fn by_rbac(desk: &Desk, caller: &Caller, route: &Route) -> Refusal {
     Refusal::by_rbac(&caller.describe(), &action, &resource, &desk.name, REGION)
 }
 
-/// What the throttle needs to know of the key that is meant.
-fn weighed(state: &DeskState, route: &Route) -> Option<(super::material::KeyKind, bool)> {
+/// What the throttle needs to know of the key that is meant: its kind, and whether hardware holds it.
+fn weighed(state: &DeskState, route: &Route, call: &Call) -> Option<(KeyKind, bool)> {
+    if matches!(route.operation, Operation::Create | Operation::Import) {
+        let body: Value = call.json().ok()?;
+        let kty = body.get("kty").or_else(|| body.pointer("/key/kty"))?;
+        // Of a key that is to be made the size does not count.
+        return Some((KeyKind::Rsa(2048), kty.as_str()?.ends_with("-HSM")));
+    }
     let (_, version) = state
         .store
         .version(route.name.as_deref()?, route.version.as_deref())

@@ -8,7 +8,7 @@ use http::Method;
 use kms_core::{Error, ErrorKind};
 use serde_json::{Value, json};
 
-use super::access::{Role, Scope};
+use super::access::{Kind, Role, Scope};
 use super::dispatch::unguarded;
 use super::entra::Identity;
 use super::fault::Fault;
@@ -49,6 +49,7 @@ impl KeyStore {
         let from = self.shared.clock.now() + delay;
         self.desk
             .lock()
+            .access
             .assignments
             .grant(identity.object_id(), role, scope, from);
     }
@@ -63,8 +64,25 @@ impl KeyStore {
         let until = self.shared.clock.now() + delay;
         self.desk
             .lock()
+            .access
             .assignments
             .revoke(identity.object_id(), role, scope, until);
+    }
+
+    /// Lets access policies rule instead of roles, as vaults did before; or roles again, which puts
+    /// every policy out of force at once. An HSM has roles alone: with it this does nothing.
+    pub fn use_access_policies(&self, policies: bool) {
+        if self.desk.kind == Kind::KeyVault {
+            self.desk.lock().access.by_policies = policies;
+        }
+    }
+
+    /// Sets the access policy of an identity: what it may do, with every key. In force while
+    /// [access policies](Self::use_access_policies) rule.
+    pub fn set_access_policy(&self, identity: &Identity, permitted: &[Operation]) {
+        let object_id = identity.object_id().to_owned();
+        let mut state = self.desk.lock();
+        state.access.policies.insert(object_id, permitted.to_vec());
     }
 
     /// From where it can be reached, from now on.
@@ -182,13 +200,49 @@ impl KeyStore {
         self.update(name, version, &json!({ "key_ops": key_ops }))
     }
 
+    /// Makes a new version, as the rotation policy would.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidInput`] if the store refuses, as it would a client.
+    pub fn rotate_key(&self, name: &str) -> Result<String, Error> {
+        self.run(Method::POST, &format!("/keys/{name}/rotate"), &json!({}))
+            .and_then(|bundle| kid(&bundle))
+    }
+
+    /// Deletes a key with all of its versions. It can be recovered until it is purged.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidInput`] if the store refuses, as it would a client.
+    pub fn delete_key(&self, name: &str) -> Result<(), Error> {
+        self.run(Method::DELETE, &format!("/keys/{name}"), &json!({}))
+            .map(drop)
+    }
+
+    /// Brings a deleted key back.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidInput`] if the store refuses, as it would a client.
+    pub fn recover_key(&self, name: &str) -> Result<(), Error> {
+        let path = format!("/deletedkeys/{name}/recover");
+        self.run(Method::POST, &path, &json!({})).map(drop)
+    }
+
+    /// Destroys a deleted key.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidInput`] if the store refuses, as it would a client.
+    pub fn purge_key(&self, name: &str) -> Result<(), Error> {
+        self.run(Method::DELETE, &format!("/deletedkeys/{name}"), &json!({}))
+            .map(drop)
+    }
+
     fn create(&self, name: &str, body: &Value) -> Result<String, Error> {
         let bundle = self.run(Method::POST, &format!("/keys/{name}/create"), body)?;
-        bundle
-            .pointer("/key/kid")
-            .and_then(Value::as_str)
-            .map(str::to_owned)
-            .ok_or_else(|| Error::new(ErrorKind::Internal, "a key without an id"))
+        kid(&bundle)
     }
 
     fn update(&self, name: &str, version: Option<&str>, body: &Value) -> Result<(), Error> {
@@ -202,4 +256,12 @@ impl KeyStore {
             .map(|answer| answer.body.unwrap_or_default())
             .map_err(|refusal| Error::new(ErrorKind::InvalidInput, refusal.message))
     }
+}
+
+fn kid(bundle: &Value) -> Result<String, Error> {
+    bundle
+        .pointer("/key/kid")
+        .and_then(Value::as_str)
+        .map(str::to_owned)
+        .ok_or_else(|| Error::new(ErrorKind::Internal, "a key without an id"))
 }

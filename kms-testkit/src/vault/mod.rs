@@ -20,6 +20,7 @@ mod server;
 mod state;
 mod store;
 mod throttle;
+mod wire;
 
 pub use self::access::{Role, Scope};
 pub use self::builder::VaultBuilder;

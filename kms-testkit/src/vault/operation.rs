@@ -10,6 +10,8 @@ pub enum Operation {
     Challenge,
     /// A token asked of the token service.
     Token,
+    /// A token asked of a machine's metadata service, for its managed identity.
+    ManagedIdentityToken,
     /// `POST /keys/{name}/create`
     Create,
     /// `PUT /keys/{name}`
@@ -69,6 +71,7 @@ impl Operation {
         match self {
             Self::Challenge => "challenge",
             Self::Token => "token",
+            Self::ManagedIdentityToken => "managed identity token",
             Self::Create => "create",
             Self::Import => "import",
             Self::Get | Self::GetDeleted | Self::Attestation => "get",
@@ -96,7 +99,7 @@ impl Operation {
     /// The last part of the data action that role-based access control checks.
     pub(super) const fn data_action(self) -> &'static str {
         match self {
-            Self::Challenge | Self::Token => "none",
+            Self::Challenge | Self::Token | Self::ManagedIdentityToken => "none",
             Self::Create => "keys/create/action",
             Self::Import => "keys/import/action",
             Self::Get

@@ -54,7 +54,7 @@ impl Refusal {
     }
 
     pub(super) fn no_token() -> Self {
-        Self::unauthorized("AKV10000: Request is missing a Bearer or PoP token.")
+        Self::unauthorized("Request is missing a Bearer or PoP token.")
     }
 
     pub(super) fn by_rbac(
@@ -172,8 +172,66 @@ impl Refusal {
         .inner("ObjectIsDeletedButRecoverable")
     }
 
+    pub(super) fn being_deleted(name: &str) -> Self {
+        Self::new(
+            409,
+            "Conflict",
+            format!("Key {name} is currently being deleted."),
+        )
+        .inner("ObjectIsBeingDeleted")
+    }
+
+    pub(super) fn key_exists(name: &str) -> Self {
+        Self::new(409, "Conflict", format!("Key {name} already exists.")).inner("KeyAlreadyExists")
+    }
+
+    pub(super) fn deleted_key_not_found(name: &str) -> Self {
+        Self::new(
+            404,
+            "KeyNotFound",
+            format!("A deleted key with (name/id) {name} was not found in this key vault."),
+        )
+    }
+
+    pub(super) fn purge_protected() -> Self {
+        Self::new(
+            403,
+            "Forbidden",
+            "Operation \"purge\" is not allowed because purge protection is enabled for this vault. Key \
+             Vault service will automatically purge it after the retention period has passed."
+                .to_owned(),
+        )
+    }
+
+    /// What is to receive a key is not believed.
+    pub(super) fn target_not_verified() -> Self {
+        Self::new(
+            403,
+            "Forbidden",
+            "Target environment attestation statement cannot be verified.".to_owned(),
+        )
+        .inner("AccessDenied")
+    }
+
+    pub(super) fn by_policy(caller: &str, permission: &str, vault: &str, location: &str) -> Self {
+        Self::new(
+            403,
+            "Forbidden",
+            format!(
+                "The user, group or application '{caller}' does not have keys {permission} permission on \
+                 key vault '{vault};location={location}'. For help resolving this issue, please see \
+                 https://go.microsoft.com/fwlink/?linkid=2125287"
+            ),
+        )
+        .inner("ForbiddenByPolicy")
+    }
+
     pub(super) fn bad_parameter(message: impl Into<String>) -> Self {
         Self::new(400, "BadParameter", message.into())
+    }
+
+    pub(super) fn required(field: &str) -> Self {
+        Self::bad_parameter(format!("Property {field} is required."))
     }
 
     pub(super) fn key_type_not_supported(kty: &str) -> Self {

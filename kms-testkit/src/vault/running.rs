@@ -27,7 +27,8 @@ pub struct Vault {
     pub(super) host_names: Vec<String>,
     pub(super) vault: Arc<Desk>,
     pub(super) managed_hsm: Arc<Desk>,
-    pub(super) task: AbortHandle,
+    pub(super) metadata: Option<SocketAddr>,
+    pub(super) tasks: Vec<AbortHandle>,
 }
 
 impl Vault {
@@ -53,6 +54,15 @@ impl Vault {
     #[must_use]
     pub fn authority(&self) -> String {
         self.shared.names.url(&self.shared.names.login_host())
+    }
+
+    /// Where a machine would find its metadata, if the double was
+    /// [asked](VaultBuilder::metadata) to serve it. The official clients look at
+    /// `http://169.254.169.254`; that of Python takes another URL from
+    /// `AZURE_POD_IDENTITY_AUTHORITY_HOST`.
+    #[must_use]
+    pub fn metadata_url(&self) -> Option<String> {
+        self.metadata.map(|address| format!("http://{address}"))
     }
 
     /// The tenant of the stores and of all identities.
@@ -153,8 +163,12 @@ impl Vault {
     /// Calls of this kind, to all stores, since the start.
     #[must_use]
     pub fn calls(&self, operation: Operation) -> u64 {
-        if operation == Operation::Token {
-            return self.shared.entra().calls;
+        if matches!(
+            operation,
+            Operation::Token | Operation::ManagedIdentityToken
+        ) {
+            let entra = self.shared.entra();
+            return entra.calls.get(&operation).copied().unwrap_or_default();
         }
         self.shared
             .stores
@@ -163,13 +177,10 @@ impl Vault {
             .fold(0, u64::saturating_add)
     }
 
-    /// Lets the next `times` token requests run into `fault`; all of them, if `None`, until
-    /// [`clear_faults`](Self::clear_faults).
+    /// Lets the next `times` requests for tokens run into `fault`, from the token service and from
+    /// the metadata service; all of them, if `None`, until [`clear_faults`](Self::clear_faults).
     pub fn disturb_tokens(&self, fault: Fault, times: impl Into<Option<u32>>) {
-        self.shared
-            .entra()
-            .faults
-            .add(Some(Operation::Token), fault, times.into());
+        self.shared.entra().faults.add(None, fault, times.into());
     }
 
     /// Nothing is disturbed any more, tokens or stores.
@@ -187,6 +198,8 @@ impl Vault {
 
 impl Drop for Vault {
     fn drop(&mut self) {
-        self.task.abort();
+        for task in &self.tasks {
+            task.abort();
+        }
     }
 }

@@ -8,13 +8,13 @@ use std::time::UNIX_EPOCH;
 
 use kms_core::Clock;
 
-use super::access::{Assignments, Kind};
+use super::access::{Access, Kind};
 use super::entra::{Directory, TokenKey};
 use super::fault::FaultScript;
 use super::material::KeyPool;
 use super::names::Names;
 use super::operation::Operation;
-use super::store::Store;
+use super::store::{BackupKey, Store};
 use super::throttle::Throttle;
 
 /// One double: several stores and a token service behind one listener.
@@ -28,6 +28,9 @@ pub(super) struct Shared {
     /// Signs service account tokens of a cluster that exists nowhere else.
     pub(super) cluster_key: TokenKey,
     pub(super) token_lifetime: Duration,
+    pub(super) backup_key: BackupKey,
+    /// How long a deletion takes.
+    pub(super) deletion: Duration,
     pub(super) entra: Mutex<Entra>,
 }
 
@@ -37,7 +40,7 @@ pub(super) struct Entra {
     pub(super) directory: Directory,
     pub(super) tenants: Vec<String>,
     pub(super) faults: FaultScript,
-    pub(super) calls: u64,
+    pub(super) calls: BTreeMap<Operation, u64>,
 }
 
 /// One vault or HSM, with everything that stands before its keys.
@@ -53,7 +56,7 @@ pub(super) struct Desk {
 #[derive(Debug)]
 pub(super) struct DeskState {
     pub(super) store: Store,
-    pub(super) assignments: Assignments,
+    pub(super) access: Access,
     pub(super) throttle: Throttle,
     pub(super) network: Network,
     pub(super) tenant: String,

@@ -7,9 +7,9 @@ use aws_lc_rs::signature::{
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
+use super::access_token::TokenKey;
 use super::identity::{Proof, Registered};
 use super::jwt::Jwt;
-use super::token::TokenKey;
 
 /// The audience of a service account token that is exchanged.
 pub(super) const EXCHANGE_AUDIENCE: &str = "api://AzureADTokenExchange";
@@ -44,7 +44,7 @@ pub(super) fn check(
         "AADSTS7000272: No credential of the application matches the client assertion.";
     for proof in &app.proofs {
         let checked = match proof {
-            Proof::Secret(_) => continue,
+            Proof::Secret(_) | Proof::Managed { .. } => continue,
             Proof::Certificate { der, public_key } => {
                 certificate(&token, der, public_key, surroundings)
             }

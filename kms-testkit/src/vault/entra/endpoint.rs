@@ -5,9 +5,9 @@ use core::time::Duration;
 use http::Method;
 use serde_json::{Value, json};
 
+use super::access_token::{Claims, TokenKey, host_of};
 use super::assertion::{self, EXCHANGE_AUDIENCE, Surroundings};
 use super::identity::{Directory, Proof, Registered};
-use super::token::{Claims, TokenKey, host_of};
 use crate::vault::call::Call;
 
 const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
@@ -238,17 +238,21 @@ fn audience<'a>(
             return Err((400, "invalid_request", text));
         }
     };
-    let host = host_of(wanted);
-    if service
-        .resources
-        .iter()
-        .any(|known| Some(known.as_str()) == host)
-    {
+    if is_resource(service, wanted) {
         return Ok(wanted);
     }
     let text =
         format!("AADSTS500011: The resource principal named {wanted} was not found in the tenant.");
     Err((400, "invalid_resource", text))
+}
+
+/// Whether there are tokens for it.
+pub(super) fn is_resource(service: &TokenService<'_>, wanted: &str) -> bool {
+    let host = host_of(wanted);
+    service
+        .resources
+        .iter()
+        .any(|known| Some(known.as_str()) == host)
 }
 
 fn failure(error: &str, text: &str) -> Value {

@@ -34,6 +34,13 @@ pub enum Credential {
     Secret(String),
     /// An X.509 certificate in PEM, whose RSA key signs client assertions.
     Certificate(String),
+    /// The machine's own managed identity.
+    SystemAssigned,
+    /// A managed identity that the machine has, by its resource id.
+    UserAssigned {
+        /// `/subscriptions/…/providers/Microsoft.ManagedIdentity/userAssignedIdentities/NAME`
+        resource_id: String,
+    },
     /// A token of a Kubernetes service account, exchanged as workload identity does.
     Federated {
         /// The issuer of the cluster, as its tokens name it.
@@ -74,6 +81,10 @@ pub(super) enum Proof {
         issuer: String,
         subject: String,
     },
+    /// Without an id it is the machine's own.
+    Managed {
+        resource_id: Option<String>,
+    },
 }
 
 impl Directory {
@@ -96,6 +107,10 @@ impl Directory {
         Ok(identity)
     }
 
+    pub(super) fn all(&self) -> impl Iterator<Item = &Registered> {
+        self.0.iter()
+    }
+
     pub(super) fn find(&self, client_id: &str) -> Option<&Registered> {
         self.0
             .iter()
@@ -107,6 +122,10 @@ impl Proof {
     fn new(credential: Credential) -> Result<Self, Error> {
         Ok(match credential {
             Credential::Secret(secret) => Self::Secret(secret),
+            Credential::SystemAssigned => Self::Managed { resource_id: None },
+            Credential::UserAssigned { resource_id } => Self::Managed {
+                resource_id: Some(resource_id),
+            },
             Credential::Federated { issuer, subject } => Self::Federated { issuer, subject },
             Credential::Certificate(pem) => {
                 let invalid = || Error::new(ErrorKind::InvalidInput, "not a certificate in PEM");

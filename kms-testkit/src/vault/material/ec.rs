@@ -4,9 +4,10 @@ use core::fmt;
 
 use aws_lc_rs::encoding::AsBigEndian as _;
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P256K1_SHA256_FIXED_SIGNING,
-    ECDSA_P384_SHA384_FIXED_SIGNING, ECDSA_P521_SHA512_FIXED_SIGNING, EcdsaKeyPair,
-    EcdsaSigningAlgorithm, KeyPair as _,
+    ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P256K1_SHA256_FIXED,
+    ECDSA_P256K1_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED, ECDSA_P384_SHA384_FIXED_SIGNING,
+    ECDSA_P521_SHA512_FIXED, ECDSA_P521_SHA512_FIXED_SIGNING, EcdsaKeyPair, EcdsaSigningAlgorithm,
+    EcdsaVerificationAlgorithm, KeyPair as _,
 };
 use zeroize::Zeroizing;
 
@@ -50,6 +51,15 @@ impl Curve {
             Self::P384 => &ECDSA_P384_SHA384_FIXED_SIGNING,
             Self::P521 => &ECDSA_P521_SHA512_FIXED_SIGNING,
             Self::P256K => &ECDSA_P256K1_SHA256_FIXED_SIGNING,
+        }
+    }
+
+    pub(in crate::vault) const fn verifying(self) -> &'static EcdsaVerificationAlgorithm {
+        match self {
+            Self::P256 => &ECDSA_P256_SHA256_FIXED,
+            Self::P384 => &ECDSA_P384_SHA384_FIXED,
+            Self::P521 => &ECDSA_P521_SHA512_FIXED,
+            Self::P256K => &ECDSA_P256K1_SHA256_FIXED,
         }
     }
 
@@ -106,13 +116,16 @@ impl EcKey {
 
     /// The coordinates of the public point.
     pub(in crate::vault) fn public(&self) -> (Vec<u8>, Vec<u8>) {
-        // Uncompressed: a byte 4, then x and y.
-        let point = self.pair.public_key().as_ref();
-        let coordinates = point.get(1..).unwrap_or_default();
+        let coordinates = self.point().get(1..).unwrap_or_default();
         let (x, y) = coordinates
             .split_at_checked(self.curve.width())
             .unwrap_or_default();
         (x.to_vec(), y.to_vec())
+    }
+
+    /// The public point, uncompressed: a byte 4, then x and y.
+    pub(in crate::vault) fn point(&self) -> &[u8] {
+        self.pair.public_key().as_ref()
     }
 
     /// The private number, for a backup.

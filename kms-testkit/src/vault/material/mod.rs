@@ -5,6 +5,7 @@ mod kind;
 mod oct;
 mod pool;
 mod rsa;
+mod signing;
 mod wrap;
 
 pub(super) use self::ec::{Curve, EcKey};

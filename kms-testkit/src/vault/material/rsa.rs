@@ -134,6 +134,15 @@ impl RsaKey {
         self.public().e
     }
 
+    pub(in crate::vault) const fn pair(&self) -> &KeyPair {
+        &self.pair
+    }
+
+    /// The public half as PKCS#1 has it.
+    pub(in crate::vault) fn public_der(&self) -> &[u8] {
+        self.pair.public_key().as_ref()
+    }
+
     fn public(&self) -> PublicKeyComponents<Vec<u8>> {
         PublicKeyComponents::from(self.pair.public_key())
     }

@@ -10,8 +10,12 @@ use crate::vault::access::Kind;
 use crate::vault::call::Answer;
 use crate::vault::material::{Curve, EcKey, KeyPool, Material, OctKey};
 use crate::vault::refusal::Refusal;
-use crate::vault::store::{Attributes, AttributesRequest, KeyOps, Store, Version, new_id};
+use crate::vault::store::{
+    Attributes, AttributesRequest, KeyOps, KeyRecord, Store, Version, new_id,
+};
 
+/// Of one key of a Managed HSM, rotations included.
+pub(super) const MAX_HSM_VERSIONS: usize = 100;
 const MAX_TAGS: usize = 15;
 const MAX_TAG: usize = 256;
 
@@ -81,7 +85,7 @@ pub(super) fn create(store: &mut Store, request: &Request<'_>) -> Result<Answer,
     let kty = body
         .kty
         .as_deref()
-        .ok_or_else(|| Refusal::bad_parameter("Property kty is required."))?;
+        .ok_or_else(|| Refusal::required("kty"))?;
     let (material, hsm) = generate(
         request.pool,
         request.kind,
@@ -90,11 +94,29 @@ pub(super) fn create(store: &mut Store, request: &Request<'_>) -> Result<Answer,
         body.crv.as_deref(),
     )?;
     let version = body.properties.version(material, hsm, None, request.now)?;
-    let key = store.add(request.name(), version)?;
-    let newest = key
-        .latest()
-        .ok_or_else(|| Refusal::internal("a key without a version"))?;
-    Ok(Answer::ok(request.view.bundle(key, newest)))
+    add(store, request, version)
+}
+
+/// Puts a version into the store and shows it.
+pub(super) fn add(
+    store: &mut Store,
+    request: &Request<'_>,
+    version: Version,
+) -> Result<Answer, Refusal> {
+    check_room(request.kind, store.key(request.name()).ok())?;
+    let key = store.add(request.name(), version, request.now)?;
+    request.view.newest(key).map(Answer::ok)
+}
+
+/// Whether the key can have one more version.
+pub(super) fn check_room(kind: Kind, key: Option<&KeyRecord>) -> Result<(), Refusal> {
+    let full = key.is_some_and(|key| key.versions().len() >= MAX_HSM_VERSIONS);
+    if full && kind == Kind::ManagedHsm {
+        return Err(Refusal::bad_parameter(format!(
+            "The key has reached the limit of {MAX_HSM_VERSIONS} versions."
+        )));
+    }
+    Ok(())
 }
 
 /// Makes the key, and says whether it lives in hardware. All keys of a Managed HSM do.

@@ -26,14 +26,14 @@ pub(super) fn crypt(store: &Store, request: &Request<'_>) -> Result<Answer, Refu
     let alg = body
         .alg
         .as_deref()
-        .ok_or_else(|| Refusal::bad_parameter("Property alg is required."))?;
+        .ok_or_else(|| Refusal::required("alg"))?;
     if alg.starts_with("CKM_") {
         request.api.needs(ApiVersion::V7_6)?;
     }
     let value = body
         .value
         .as_deref()
-        .ok_or_else(|| Refusal::bad_parameter("Property value is required."))?;
+        .ok_or_else(|| Refusal::required("value"))?;
     let value = Zeroizing::new(decode("value", value)?);
     let iv = optional("iv", body.iv.as_deref())?;
     let aad = optional("aad", body.aad.as_deref())?;

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use super::Request;
-use super::create::Properties;
+use super::create::{Properties, add};
 use crate::vault::access::Kind;
 use crate::vault::call::{Answer, decode};
 use crate::vault::material::{Curve, EcKey, Material, OctKey, RsaKey, RsaParts};
@@ -42,13 +42,8 @@ struct Jwk {
 
 pub(super) fn import(store: &mut Store, request: &Request<'_>) -> Result<Answer, Refusal> {
     let body: Body = request.call.json()?;
-    let jwk = body
-        .key
-        .ok_or_else(|| Refusal::bad_parameter("Property key is required."))?;
-    let kty = jwk
-        .kty
-        .as_deref()
-        .ok_or_else(|| Refusal::bad_parameter("Property kty is required."))?;
+    let jwk = body.key.ok_or_else(|| Refusal::required("key"))?;
+    let kty = jwk.kty.as_deref().ok_or_else(|| Refusal::required("kty"))?;
     if jwk.key_hsm.is_some() {
         return Err(Refusal::bad_parameter(
             "Property key_hsm is not supported: this vault imports no key that is wrapped for an HSM.",
@@ -67,11 +62,7 @@ pub(super) fn import(store: &mut Store, request: &Request<'_>) -> Result<Answer,
     let version = body
         .properties
         .version(material, hsm, jwk.key_ops, request.now)?;
-    let key = store.add(request.name(), version)?;
-    let newest = key
-        .latest()
-        .ok_or_else(|| Refusal::internal("a key without a version"))?;
-    Ok(Answer::ok(request.view.bundle(key, newest)))
+    add(store, request, version)
 }
 
 fn rsa(jwk: &Jwk) -> Result<RsaKey, Refusal> {

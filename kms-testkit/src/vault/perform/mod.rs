@@ -1,9 +1,15 @@
 //! What each operation does to a store.
 
+mod backup;
 mod create;
 mod crypt;
+mod delete;
 mod import;
 mod manage;
+mod random;
+mod release;
+mod rotate;
+mod sign;
 
 use super::access::Kind;
 use super::api_version::ApiVersion;
@@ -12,7 +18,9 @@ use super::material::KeyPool;
 use super::operation::Operation;
 use super::refusal::Refusal;
 use super::route::Route;
-use super::store::{Store, View};
+use super::store::{BackupKey, Store, View};
+
+pub(super) use self::rotate::{is_due, rotate_due};
 
 /// A call that is authenticated, permitted and admitted.
 #[derive(Debug)]
@@ -23,6 +31,9 @@ pub(super) struct Request<'a> {
     pub(super) api: ApiVersion,
     pub(super) view: &'a View,
     pub(super) pool: &'a KeyPool,
+    pub(super) backup_key: &'a BackupKey,
+    /// How long a deletion takes.
+    pub(super) deletion_seconds: i64,
     /// Seconds since 1970.
     pub(super) now: i64,
 }
@@ -48,6 +59,22 @@ pub(super) fn perform(store: &mut Store, request: &Request<'_>) -> Result<Answer
         O::ListVersions => manage::list_versions(store, request),
         O::Update => manage::update(store, request),
         O::Encrypt | O::Decrypt | O::WrapKey | O::UnwrapKey => crypt::crypt(store, request),
-        _ => Err(Refusal::no_route()),
+        O::Sign => sign::sign(store, request),
+        O::Verify => sign::verify(store, request),
+        O::Release => release::release(store, request),
+        O::Attestation => release::attestation(store, request),
+        O::Rotate => rotate::rotate(store, request),
+        O::GetRotationPolicy => rotate::get_policy(store, request),
+        O::SetRotationPolicy => rotate::set_policy(store, request),
+        O::Delete => delete::delete(store, request),
+        O::GetDeleted => delete::get(store, request),
+        O::ListDeleted => delete::list(store, request),
+        O::Recover => delete::recover(store, request),
+        O::Purge => delete::purge(store, request),
+        O::Backup => backup::backup(store, request),
+        O::Restore => backup::restore(store, request),
+        O::RandomBytes => random::random(request),
+        // These come to no store.
+        O::Challenge | O::Token | O::ManagedIdentityToken => Err(Refusal::no_route()),
     }
 }

@@ -1,6 +1,6 @@
 //! What can be said of a key version beside the key.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::vault::api_version::ApiVersion;
@@ -27,7 +27,7 @@ impl Retention {
 }
 
 /// Times are seconds since 1970.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 pub(in crate::vault) struct Attributes {
     pub(in crate::vault) enabled: bool,
     pub(in crate::vault) not_before: Option<i64>,

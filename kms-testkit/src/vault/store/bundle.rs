@@ -3,10 +3,11 @@
 use serde_json::{Map, Value, json};
 
 use super::attributes::Retention;
-use super::key::{KeyRecord, Version};
+use super::key::{Deletion, KeyRecord, Version};
 use crate::vault::api_version::ApiVersion;
 use crate::vault::call::encode;
 use crate::vault::material::Material;
+use crate::vault::refusal::Refusal;
 
 /// How this caller sees the store: under which URL, and with which fields.
 #[derive(Clone, Debug)]
@@ -46,6 +47,44 @@ impl View {
     pub(in crate::vault) fn key_item(&self, key: &KeyRecord) -> Option<Value> {
         let latest = key.latest()?;
         Some(self.item(format!("{}/keys/{}", self.base, key.name), latest))
+    }
+
+    /// The bundle of the newest version.
+    pub(in crate::vault) fn newest(&self, key: &KeyRecord) -> Result<Value, Refusal> {
+        let latest = key
+            .latest()
+            .ok_or_else(|| Refusal::internal("a key without a version"))?;
+        Ok(self.bundle(key, latest))
+    }
+
+    pub(in crate::vault) fn policy_id(&self, key: &KeyRecord) -> String {
+        format!("{}/keys/{}/rotationpolicy", self.base, key.name)
+    }
+
+    pub(in crate::vault) fn deleted_bundle(
+        &self,
+        key: &KeyRecord,
+        deletion: Deletion,
+    ) -> Result<Value, Refusal> {
+        Ok(self.marked(self.newest(key)?, key, deletion))
+    }
+
+    pub(in crate::vault) fn deleted_item(
+        &self,
+        key: &KeyRecord,
+        deletion: Deletion,
+    ) -> Option<Value> {
+        Some(self.marked(self.key_item(key)?, key, deletion))
+    }
+
+    fn marked(&self, mut value: Value, key: &KeyRecord, deletion: Deletion) -> Value {
+        if let Some(object) = value.as_object_mut() {
+            let id = format!("{}/deletedkeys/{}", self.base, key.name);
+            object.insert("recoveryId".to_owned(), id.into());
+            object.insert("deletedDate".to_owned(), deletion.at.into());
+            object.insert("scheduledPurgeDate".to_owned(), deletion.purge.into());
+        }
+        value
     }
 
     fn item(&self, kid: String, version: &Version) -> Value {

@@ -6,6 +6,7 @@ use kms_core::{OsRandom, SecureRandom as _};
 use serde_json::Value;
 
 use super::attributes::Attributes;
+use super::rotation::RotationPolicy;
 use crate::vault::material::{KeyKind, Material};
 use crate::vault::operation::Operation;
 use crate::vault::refusal::Refusal;
@@ -16,8 +17,18 @@ pub(in crate::vault) struct KeyRecord {
     pub(in crate::vault) name: String,
     /// Oldest first; never empty once the store holds it.
     versions: Vec<Version>,
-    /// Soft-deleted, and when, in seconds since 1970.
-    pub(in crate::vault) deleted: Option<i64>,
+    pub(in crate::vault) deleted: Option<Deletion>,
+    pub(in crate::vault) policy: Option<RotationPolicy>,
+}
+
+/// A key that is deleted and can still be recovered. Times are seconds since 1970.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::vault) struct Deletion {
+    pub(in crate::vault) at: i64,
+    /// From then on it is listed among the deleted keys; before, it is being deleted.
+    pub(in crate::vault) done: i64,
+    /// Then it is gone for good.
+    pub(in crate::vault) purge: i64,
 }
 
 /// One version of a key.
@@ -40,10 +51,11 @@ impl KeyRecord {
             name: name.to_owned(),
             versions: Vec::new(),
             deleted: None,
+            policy: None,
         }
     }
 
-    pub(super) fn push(&mut self, version: Version) {
+    pub(in crate::vault) fn push(&mut self, version: Version) {
         self.versions.push(version);
     }
 
@@ -120,7 +132,9 @@ impl KeyOps {
     ];
     const EC: &'static [&'static str] = &["sign", "verify"];
     const OCT: &'static [&'static str] = &["encrypt", "decrypt", "wrapKey", "unwrapKey"];
-    /// Besides those that the key itself can do.
+    /// What an AES key may do besides, if it is asked for.
+    const MAC: &'static [&'static str] = &["sign", "verify"];
+    /// What any key may be marked with.
     const ALWAYS: &'static [&'static str] = &["import", "export"];
 
     /// What was asked for, or all that such a key can do.
@@ -130,6 +144,10 @@ impl KeyOps {
             KeyKind::Ec(_) => Self::EC,
             KeyKind::Oct(_) => Self::OCT,
         };
+        let besides = match kind {
+            KeyKind::Oct(_) => Self::MAC,
+            KeyKind::Rsa(_) | KeyKind::Ec(_) => &[],
+        };
         let Some(asked) = asked else {
             return Ok(Self(possible.to_vec()));
         };
@@ -137,6 +155,7 @@ impl KeyOps {
         for op in asked {
             let known = possible
                 .iter()
+                .chain(besides)
                 .chain(Self::ALWAYS)
                 .find(|known| *known == op)
                 .ok_or_else(|| {
