@@ -94,6 +94,9 @@ mod fault;
 pub mod objects;
 mod random;
 mod static_provider;
+#[cfg(feature = "vault")]
+#[cfg_attr(docsrs, doc(cfg(feature = "vault")))]
+pub mod vault;
 
 pub use clock::ManualClock;
 pub use fault::{FaultProvider, Operation, Outcome};

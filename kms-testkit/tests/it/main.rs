@@ -5,3 +5,5 @@ mod broken;
 mod deterministic;
 mod faults;
 mod suite;
+#[cfg(feature = "vault")]
+mod vault;

@@ -1,0 +1,4 @@
+//! Key Vault as a provider, against the loopback vault.
+
+mod conformance;
+mod support;

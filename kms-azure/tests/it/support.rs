@@ -1,0 +1,124 @@
+//! A loopback Azure, and providers over it.
+
+use std::sync::Arc;
+
+use kms_azure::credential::{Authority, Credential, Identity, SecretSource};
+use kms_azure::key_url::{KeyUrl, Service, VaultHosts};
+use kms_azure::provider::{KeyVaultProvider, ProviderOptions};
+use kms_azure::transport::{Transport, TransportOptions};
+use kms_azure::vault::{Vault, VaultOptions};
+use kms_core::{Clock, OsRandom, SecretBytes};
+use kms_testkit::ManualClock;
+use kms_testkit::vault::{self, KeyStore, Role, Scope, VaultBuilder};
+
+pub(crate) const SECRET: &str = "correct-horse-battery-staple";
+
+/// A loopback Azure on a clock that the test moves, and an identity with the least role that serves.
+pub(crate) struct Lab {
+    pub(crate) azure: vault::Vault,
+    pub(crate) clock: ManualClock,
+    pub(crate) identity: vault::Identity,
+    pub(crate) transport: Transport,
+}
+
+impl Lab {
+    pub(crate) async fn new() -> Self {
+        Self::with(|builder| builder.throttle_scale(None)).await
+    }
+
+    pub(crate) async fn with(change: impl FnOnce(VaultBuilder) -> VaultBuilder) -> Self {
+        let clock = ManualClock::new();
+        let builder = vault::Vault::builder().clock(Arc::new(clock.clone()));
+        let azure = change(builder).start().await.unwrap();
+        let identity = azure.register([vault::Credential::secret(SECRET)]).unwrap();
+        for store in [azure.key_vault(), azure.managed_hsm()] {
+            store.grant(&identity, Role::CryptoServiceEncryptionUser, Scope::Store);
+        }
+        let transport = transport(&azure);
+        Self {
+            azure,
+            clock,
+            identity,
+            transport,
+        }
+    }
+
+    pub(crate) fn clock(&self) -> Arc<dyn Clock> {
+        Arc::new(self.clock.clone())
+    }
+
+    pub(crate) fn key(&self, url: &str) -> KeyUrl {
+        KeyUrl::parse(url, &hosts()).unwrap()
+    }
+
+    pub(crate) fn identity(&self) -> Identity {
+        let secret = SecretSource::given(SecretBytes::from_vec(SECRET.as_bytes().to_vec()));
+        Identity::client_secret(self.azure.tenant_id(), self.identity.client_id(), secret).unwrap()
+    }
+
+    pub(crate) fn credential(&self) -> Credential {
+        let authority = Authority::new(&self.azure.authority()).unwrap();
+        let random = Arc::new(OsRandom);
+        Credential::new(
+            self.identity(),
+            authority,
+            &self.transport,
+            self.clock(),
+            random,
+        )
+    }
+
+    /// A client of the vault of this key.
+    pub(crate) fn vault(&self, key: &KeyUrl) -> Vault {
+        let options = VaultOptions::new(self.clock()).with_units_in_ten_seconds(None);
+        Vault::new(
+            key.host().clone(),
+            &self.credential(),
+            &self.transport,
+            options,
+        )
+        .unwrap()
+    }
+
+    pub(crate) fn provider(&self, url: &str, options: ProviderOptions) -> KeyVaultProvider {
+        let key = self.key(url);
+        KeyVaultProvider::new(self.vault(&key), key, options).unwrap()
+    }
+}
+
+pub(crate) fn transport(azure: &vault::Vault) -> Transport {
+    let options = TransportOptions::default()
+        .with_only_ca_pem(azure.ca_pem().as_bytes())
+        .unwrap();
+    let options = azure.host_names().iter().fold(options, |options, host| {
+        options.with_address(host, azure.address())
+    });
+    Transport::new(&options).unwrap()
+}
+
+pub(crate) fn hosts() -> VaultHosts {
+    VaultHosts::default()
+        .with_domain("vault.localhost", Service::KeyVault)
+        .unwrap()
+        .with_domain("managedhsm.localhost", Service::ManagedHsm)
+        .unwrap()
+}
+
+/// The key id without its version.
+pub(crate) fn versionless(kid: &str) -> &str {
+    kid.rsplit_once('/').unwrap().0
+}
+
+pub(crate) fn version_of(kid: &str) -> &str {
+    kid.rsplit_once('/').unwrap().1
+}
+
+/// Makes a key of a kind: `RSA-3072`, `oct-256`, `EC`.
+pub(crate) fn create(store: &KeyStore, name: &str, kind: &str) -> String {
+    match kind.split_once('-') {
+        Some(("RSA", bits)) => store.create_rsa_key(name, bits.parse().unwrap()),
+        Some(("oct", bits)) => store.create_aes_key(name, bits.parse().unwrap()),
+        _ => store.create_ec_key(name),
+    }
+    .unwrap()
+}

@@ -1,0 +1,239 @@
+//! Putting a double together.
+
+use core::time::Duration;
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex};
+
+use kms_core::{Clock, Error, ErrorKind, TokioClock};
+use tokio::net::TcpListener;
+
+use super::access::{Access, Kind};
+use super::certificates;
+use super::entra::TokenKey;
+use super::fault::FaultScript;
+use super::material::KeyPool;
+use super::names::Names;
+use super::running::Vault;
+use super::server;
+use super::state::{Desk, DeskState, Entra, Network, Shared};
+use super::store::{BackupKey, Retention, Store};
+use super::throttle::Throttle;
+
+const DEFAULT_NAME: &str = "kms-testkit";
+const DEFAULT_TENANT: &str = "5a9c1d3e-7f42-4b8e-9c1a-2e6b8d4f7a90";
+/// Entra's own default is a random time between 60 and 90 minutes.
+const TOKEN_LIFETIME: Duration = Duration::from_secs(3599);
+
+/// What a double will be like. Made by [`Vault::builder`].
+#[derive(Debug)]
+pub struct VaultBuilder {
+    address: SocketAddr,
+    clock: Arc<dyn Clock>,
+    domain: String,
+    tenant: String,
+    more_vaults: Vec<String>,
+    token_lifetime: Duration,
+    throttle_scale: Option<f64>,
+    retention: Retention,
+    deletion: Duration,
+    generate_keys: bool,
+    metadata: Option<SocketAddr>,
+}
+
+impl Default for VaultBuilder {
+    fn default() -> Self {
+        Self {
+            address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            clock: Arc::new(TokioClock::new()),
+            domain: "localhost".to_owned(),
+            tenant: DEFAULT_TENANT.to_owned(),
+            more_vaults: Vec::new(),
+            token_lifetime: TOKEN_LIFETIME,
+            throttle_scale: Some(1.0),
+            retention: Retention {
+                days: 90,
+                purge_protection: false,
+            },
+            deletion: Duration::ZERO,
+            generate_keys: false,
+            metadata: None,
+        }
+    }
+}
+
+impl VaultBuilder {
+    /// Where to listen; a free port of 127.0.0.1 by default.
+    #[must_use]
+    pub const fn listen(mut self, address: SocketAddr) -> Self {
+        self.address = address;
+        self
+    }
+
+    /// The time that keys, tokens, limits and slow answers go by; the real one by default.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// What host names end in: `NAME.vault.DOMAIN`, `NAME.managedhsm.DOMAIN`, `login.DOMAIN`.
+    /// `localhost` by default, which no name server is ever asked for.
+    #[must_use]
+    pub fn domain(mut self, domain: impl Into<String>) -> Self {
+        self.domain = domain.into().to_ascii_lowercase();
+        self
+    }
+
+    /// The tenant of the stores and of all identities.
+    #[must_use]
+    pub fn tenant_id(mut self, tenant: impl Into<String>) -> Self {
+        self.tenant = tenant.into();
+        self
+    }
+
+    /// One more vault beside the default one.
+    #[must_use]
+    pub fn vault(mut self, name: impl Into<String>) -> Self {
+        self.more_vaults.push(name.into().to_ascii_lowercase());
+        self
+    }
+
+    /// How long a token is good for; an hour by default.
+    #[must_use]
+    pub const fn token_lifetime(mut self, lifetime: Duration) -> Self {
+        self.token_lifetime = lifetime;
+        self
+    }
+
+    /// The part of the documented request limits that a vault has: 1 by default, less to reach
+    /// them sooner, `None` for no limit. A Managed HSM has none.
+    #[must_use]
+    pub const fn throttle_scale(mut self, scale: Option<f64>) -> Self {
+        self.throttle_scale = scale;
+        self
+    }
+
+    /// How many days a deleted key is kept, from 7 to 90, and whether it may be purged before.
+    #[must_use]
+    pub const fn soft_delete(mut self, days: u32, purge_protection: bool) -> Self {
+        self.retention = Retention {
+            days,
+            purge_protection,
+        };
+        self
+    }
+
+    /// How long a deletion takes, on the double's clock; no time by default. Until it is done the
+    /// key is neither there nor among the deleted ones, and its name is taken.
+    #[must_use]
+    pub const fn deletion_takes(mut self, duration: Duration) -> Self {
+        self.deletion = duration;
+        self
+    }
+
+    /// Serves a machine's metadata here too, over plain HTTP, for managed identities; see
+    /// [`Vault::metadata_url`].
+    #[must_use]
+    pub const fn metadata(mut self, address: SocketAddr) -> Self {
+        self.metadata = Some(address);
+        self
+    }
+
+    /// Makes every RSA key anew. By default the first few of each size come from a set that stands
+    /// in the source, because making them is slow: good for tests, and public.
+    #[must_use]
+    pub const fn generate_keys(mut self) -> Self {
+        self.generate_keys = true;
+        self
+    }
+
+    /// Starts listening, on the tokio runtime this is called on.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Io`] if the address cannot be listened on, [`ErrorKind::Internal`] if keys or
+    /// certificates cannot be made.
+    pub async fn start(self) -> Result<Vault, Error> {
+        let (listener, address) = bind(self.address).await?;
+        let metadata = match self.metadata {
+            Some(address) => Some(bind(address).await?),
+            None => None,
+        };
+        let names = Names::new(self.domain.clone(), address.port());
+        let vault = self.desk(&names, Kind::KeyVault, DEFAULT_NAME);
+        let managed_hsm = self.desk(&names, Kind::ManagedHsm, DEFAULT_NAME);
+        let more = self.more_vaults.iter();
+        let more = more.map(|name| self.desk(&names, Kind::KeyVault, name));
+        let stores: BTreeMap<_, _> = [&vault, &managed_hsm]
+            .map(Arc::clone)
+            .into_iter()
+            .chain(more)
+            .map(|desk| (desk.host.clone(), desk))
+            .collect();
+        let hosts: Vec<String> = stores.keys().cloned().chain([names.login_host()]).collect();
+        let certificates = certificates::issue(hosts.clone())?;
+        let shared = Arc::new(Shared {
+            clock: self.clock,
+            names,
+            stores,
+            pool: if self.generate_keys {
+                KeyPool::generating()
+            } else {
+                KeyPool::ready_made()
+            },
+            token_key: TokenKey::generate()?,
+            cluster_key: TokenKey::generate()?,
+            token_lifetime: self.token_lifetime,
+            backup_key: BackupKey::generate()?,
+            deletion: self.deletion,
+            entra: Mutex::new(Entra {
+                tenants: vec![self.tenant.clone()],
+                ..Entra::default()
+            }),
+        });
+        let serving = server::listen(listener, certificates.tls, Arc::clone(&shared));
+        let mut tasks = vec![tokio::spawn(serving).abort_handle()];
+        let metadata = metadata.map(|(listener, address)| {
+            let serving = server::listen_metadata(listener, Arc::clone(&shared));
+            tasks.push(tokio::spawn(serving).abort_handle());
+            address
+        });
+        Ok(Vault {
+            shared,
+            address,
+            ca_pem: certificates.ca_pem,
+            tenant_id: self.tenant,
+            host_names: hosts,
+            vault,
+            managed_hsm,
+            metadata,
+            tasks,
+        })
+    }
+
+    fn desk(&self, names: &Names, kind: Kind, name: &str) -> Arc<Desk> {
+        let state = DeskState {
+            store: Store::new(self.retention),
+            access: Access::default(),
+            throttle: Throttle::new(self.throttle_scale),
+            network: Network::default(),
+            tenant: self.tenant.clone(),
+            faults: FaultScript::default(),
+            calls: BTreeMap::new(),
+        };
+        let host = names.store_host(kind, name);
+        Arc::new(Desk::new(name.to_owned(), kind, host, state))
+    }
+}
+
+async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), Error> {
+    let failed = |source| listening(address).with_source(source);
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    Ok((listener, bound))
+}
+
+fn listening(address: SocketAddr) -> Error {
+    Error::new(ErrorKind::Io, format!("listening on {address}"))
+}
