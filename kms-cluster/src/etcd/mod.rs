@@ -83,7 +83,6 @@
 //! | InvalidArgument |  | InvalidInput | no |
 //! | Unknown |  | Internal | not known |
 //! | Internal |  | Protocol | not known |
-//! | Unknown |  | Protocol | not known |
 //! | any other |  | Protocol | not known |
 //!
 //! No connection, or one that breaks, is `Unavailable`, and `Unauthenticated` if TLS fails. No
