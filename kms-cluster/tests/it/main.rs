@@ -3,5 +3,7 @@
 mod api;
 mod broken;
 mod embedded;
+#[cfg(feature = "etcd")]
+mod etcd;
 mod model;
 mod snapshot;

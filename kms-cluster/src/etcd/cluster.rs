@@ -1,0 +1,277 @@
+//! Calls to whichever member answers.
+
+use core::sync::atomic::{AtomicUsize, Ordering};
+use core::time::Duration;
+use std::sync::{Arc, OnceLock};
+
+use kms_core::{CallOptions, Clock, Error, ErrorKind, Tick};
+use tonic::transport::Channel;
+use tonic::{Request, Status};
+
+use super::login::{Login, Token};
+use super::options::{EtcdOptions, Member};
+use super::proto::Answer;
+use super::proto::kv_client::KvClient;
+use super::proto::lease_client::LeaseClient;
+use super::proto::watch_client::WatchClient;
+use super::status::{self, Class};
+
+/// The pause after a round in which no member answered, and the longest one.
+pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// The members of one cluster.
+pub(super) struct Cluster {
+    members: Vec<Member>,
+    /// The member that answered last.
+    preferred: AtomicUsize,
+    login: Option<Login>,
+    /// Learnt from the first answer.
+    id: OnceLock<u64>,
+    name: String,
+    timeout: Duration,
+    max_message_len: usize,
+    clock: Arc<dyn Clock>,
+}
+
+/// One call.
+#[derive(Clone, Copy)]
+pub(super) struct Call<'a> {
+    /// For errors.
+    pub(super) what: &'a str,
+    pub(super) deadline: Tick,
+    pub(super) repeat: Repeat,
+}
+
+/// When a request that failed may be sent again.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Repeat {
+    /// Always, since it changes nothing, or nothing more if it is done twice.
+    Freely,
+    /// Only if it was certainly not carried out.
+    IfNotDone,
+    /// Once to each member, and then no more.
+    OneRound,
+}
+
+/// Why a call failed.
+pub(super) struct Failed {
+    pub(super) error: Error,
+    pub(super) class: Class,
+}
+
+impl From<Failed> for Error {
+    fn from(failed: Failed) -> Self {
+        failed.error
+    }
+}
+
+/// A way to one member, with what it asks to see.
+pub(super) struct Line {
+    channel: Channel,
+    token: Token,
+    max_message_len: usize,
+}
+
+impl Line {
+    pub(super) fn request<M>(&self, message: M) -> Request<M> {
+        let mut request = Request::new(message);
+        if let Some(token) = &self.token.value {
+            request.metadata_mut().insert("token", token.clone());
+        }
+        request
+    }
+
+    pub(super) fn kv(&self) -> KvClient<Channel> {
+        KvClient::new(self.channel.clone()).max_decoding_message_size(self.max_message_len)
+    }
+
+    pub(super) fn watch(&self) -> WatchClient<Channel> {
+        WatchClient::new(self.channel.clone()).max_decoding_message_size(self.max_message_len)
+    }
+
+    pub(super) fn lease(&self) -> LeaseClient<Channel> {
+        LeaseClient::new(self.channel.clone())
+    }
+}
+
+impl Cluster {
+    pub(super) fn new(options: EtcdOptions) -> Result<Self, Error> {
+        let members = options.members()?;
+        let names: Vec<_> = members.iter().map(|member| member.name.as_str()).collect();
+        Ok(Self {
+            name: names.join(","),
+            members,
+            preferred: AtomicUsize::new(0),
+            login: options.user.map(Login::new),
+            id: OnceLock::new(),
+            timeout: options.timeout,
+            max_message_len: options.max_message_len,
+            clock: options.clock,
+        })
+    }
+
+    /// Its endpoints, without credentials.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Known after the first answer.
+    pub(super) fn id(&self) -> Option<u64> {
+        self.id.get().copied()
+    }
+
+    pub(super) const fn max_message_len(&self) -> usize {
+        self.max_message_len
+    }
+
+    pub(super) fn deadline(&self, options: &CallOptions) -> Tick {
+        let limit = self.clock.now() + self.timeout;
+        options.deadline.map_or(limit, |own| own.min(limit))
+    }
+
+    pub(super) fn has_time(&self, deadline: Tick) -> bool {
+        self.clock.now() < deadline
+    }
+
+    /// An error of this cluster.
+    pub(super) fn fault(&self, kind: ErrorKind, message: impl Into<String>) -> Error {
+        Error::new(kind, message).with_provider(format!("etcd {}", self.name))
+    }
+
+    /// Waits for `work`, until the deadline at the longest.
+    pub(super) async fn within<T>(
+        &self,
+        deadline: Tick,
+        work: impl Future<Output = T>,
+    ) -> Option<T> {
+        // The work goes first, so that an answer that is there is never thrown away.
+        tokio::select! {
+            biased;
+            done = work => Some(done),
+            () = self.clock.sleep_until(deadline) => None,
+        }
+    }
+
+    /// Lets the member that answered last try, then the others, and all again until the deadline.
+    pub(super) async fn call<R, F>(
+        &self,
+        call: Call<'_>,
+        attempt: impl Fn(Line) -> F,
+    ) -> Result<R, Failed>
+    where
+        R: Answer,
+        F: Future<Output = Result<R, Status>>,
+    {
+        let mut pause = FIRST_PAUSE;
+        let mut last = None;
+        loop {
+            let first = self.preferred.load(Ordering::Relaxed);
+            let members = self.members.iter().enumerate().cycle();
+            for (index, member) in members.skip(first).take(self.members.len()) {
+                if !self.has_time(call.deadline) {
+                    return Err(self.too_late(call, last, Class::NotDone));
+                }
+                let work = self.ask(member, &attempt);
+                let Some(outcome) = self.within(call.deadline, work).await else {
+                    return Err(self.too_late(call, last, Class::Unsettled));
+                };
+                let status = match outcome {
+                    Ok(answer) => {
+                        self.check(member, &answer)?;
+                        self.preferred.store(index, Ordering::Relaxed);
+                        return Ok(answer);
+                    }
+                    Err(status) => status,
+                };
+                let failed = Failed {
+                    error: status::error(&status, call.what, &member.name)
+                        .with_provider(format!("etcd {}", self.name)),
+                    class: status::class(&status),
+                };
+                match (failed.class, call.repeat) {
+                    (Class::NotDone, _) | (Class::Unsettled, Repeat::Freely | Repeat::OneRound) => {
+                        last = Some(failed);
+                    }
+                    _ => return Err(failed),
+                }
+            }
+            if call.repeat == Repeat::OneRound {
+                return Err(self.too_late(call, last, Class::Unsettled));
+            }
+            self.pause(&mut pause, call.deadline).await;
+        }
+    }
+
+    /// Waits a little, then longer each time, but not beyond the deadline.
+    pub(super) async fn pause(&self, pause: &mut Duration, deadline: Tick) {
+        let until = (self.clock.now() + *pause).min(deadline);
+        self.clock.sleep_until(until).await;
+        *pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
+    }
+
+    /// One request to one member, and once more with a new token if the old one has run out.
+    async fn ask<R, F>(&self, member: &Member, attempt: &impl Fn(Line) -> F) -> Result<R, Status>
+    where
+        F: Future<Output = Result<R, Status>>,
+    {
+        let mut refused = None;
+        loop {
+            let token = match &self.login {
+                Some(login) => login.token(&member.channel, refused.as_ref()).await?,
+                None => Token::default(),
+            };
+            let outcome = attempt(Line {
+                channel: member.channel.clone(),
+                token: token.clone(),
+                max_message_len: self.max_message_len,
+            })
+            .await;
+            match outcome {
+                Err(status)
+                    if self.login.is_some()
+                        && refused.is_none()
+                        && status::class(&status) == Class::Stale =>
+                {
+                    refused = Some(token);
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// Half of one cluster and half of another would be worse than nothing.
+    fn check(&self, member: &Member, answer: &impl Answer) -> Result<(), Failed> {
+        let fault = match answer.header() {
+            None => format!("{}: an answer without a header", member.name),
+            Some(header) => {
+                let id = *self.id.get_or_init(|| header.cluster_id);
+                if header.cluster_id == id {
+                    return Ok(());
+                }
+                format!(
+                    "{} is of the cluster {:016x}, and not of {id:016x} as before",
+                    member.name, header.cluster_id
+                )
+            }
+        };
+        Err(Failed {
+            error: self
+                .fault(ErrorKind::Protocol, fault)
+                .with_remedy("give endpoints of one cluster only; begin again if it was restored"),
+            class: Class::Unsettled,
+        })
+    }
+
+    /// No member answered. The last fault says more than that time is over.
+    fn too_late(&self, call: Call<'_>, last: Option<Failed>, class: Class) -> Failed {
+        let error = last.map_or_else(
+            || {
+                let message = format!("{}: no answer in time", call.what);
+                self.fault(ErrorKind::DeadlineExceeded, message)
+            },
+            |failed| failed.error,
+        );
+        Failed { error, class }
+    }
+}
