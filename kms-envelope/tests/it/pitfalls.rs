@@ -32,7 +32,7 @@ use kms_envelope::cache::{DekLimits, UnwrapCacheOptions};
 use kms_envelope::crypto::RingBackend;
 use kms_envelope::sealed::{ContextDigest, Dek, DekMaterial, Recipient, Suite, inspect};
 use kms_envelope::{Envelope, ErrorKind, Purpose};
-use kms_testkit::{FaultProvider, ManualClock, Operation, Outcome, SeededRandom, StaticProvider};
+use kms_testkit::{FaultProvider, ManualClock, Operation, Outcome, StaticProvider};
 
 use crate::now;
 
@@ -54,7 +54,7 @@ fn material(wrapped: Vec<u8>) -> DekMaterial {
 }
 
 fn seal(material: &DekMaterial, aad: &[u8]) -> Vec<u8> {
-    let random = SeededRandom::new(1);
+    let random = OsRandom;
     material
         .seal(Suite::Aes256Gcm, &random, aad, b"plaintext")
         .unwrap()
