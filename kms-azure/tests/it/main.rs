@@ -1,4 +1,7 @@
 //! Key Vault as a provider, against the loopback vault.
 
 mod conformance;
+mod counts;
+mod failures;
+mod rotation;
 mod support;
