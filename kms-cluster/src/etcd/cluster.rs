@@ -31,6 +31,7 @@ pub(super) struct Cluster {
     name: String,
     timeout: Duration,
     max_message_len: usize,
+    history_window_bytes: usize,
     clock: Arc<dyn Clock>,
 }
 
@@ -107,6 +108,7 @@ impl Cluster {
             id: OnceLock::new(),
             timeout: options.timeout,
             max_message_len: options.max_message_len,
+            history_window_bytes: options.history_window_bytes,
             clock: options.clock,
         })
     }
@@ -123,6 +125,10 @@ impl Cluster {
 
     pub(super) const fn max_message_len(&self) -> usize {
         self.max_message_len
+    }
+
+    pub(super) const fn history_window_bytes(&self) -> usize {
+        self.history_window_bytes
     }
 
     pub(super) fn deadline(&self, options: &CallOptions) -> Tick {
