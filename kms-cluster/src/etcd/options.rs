@@ -1,6 +1,7 @@
 //! How to reach an etcd.
 
 use core::fmt;
+use core::sync::atomic::AtomicBool;
 use core::time::Duration;
 use std::sync::Arc;
 
@@ -260,6 +261,8 @@ impl EtcdUser {
 pub(super) struct Member {
     pub(super) name: String,
     pub(super) channel: Channel,
+    /// Whether an answer has shown that it is of the cluster.
+    pub(super) is_known: AtomicBool,
 }
 
 impl EtcdOptions {
@@ -314,6 +317,7 @@ impl EtcdOptions {
         Ok(Member {
             name,
             channel: endpoint.connect_lazy(),
+            is_known: AtomicBool::new(false),
         })
     }
 }

@@ -46,6 +46,28 @@ async fn endpoints_of_two_clusters_are_refused() {
     let error = store.identity(&call()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Protocol, "{error}");
     assert!(error.message().contains("of the cluster"), "{error}");
+    // And a change is not even sent.
+    let swap = Swap::Create { value: vec![1] };
+    let outcome = store.compare_and_swap(&key("k"), &swap, &call()).await;
+    assert_eq!(outcome.unwrap_err().kind(), ErrorKind::Protocol);
+    let untouched = connect(one.url()).await;
+    let objects = super::scan(&untouched, ScanOptions::default()).await;
+    assert!(objects.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs etcd"]
+async fn a_member_that_hangs_is_left_for_another() {
+    let server = Server::start();
+    let proxy = Proxy::start(server.url()).await;
+    let options = EtcdOptions::new([proxy.url(), server.url()]).unwrap();
+    let store = EtcdStore::connect(options.with_timeout(Duration::from_secs(120)))
+        .await
+        .unwrap();
+    let made = create(&store, &key("k"), b"1").await;
+    proxy.let_pass(Passes::Nothing);
+    assert!(store.identity(&call()).await.unwrap().revision >= made);
+    replace(&store, &key("k"), made, b"2").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
