@@ -4,16 +4,17 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 use core::time::Duration;
 use std::sync::{Arc, OnceLock};
 
+use kms_core::object::ObjectKey;
 use kms_core::{CallOptions, Clock, Error, ErrorKind, Tick};
 use tonic::transport::Channel;
 use tonic::{Request, Status};
 
 use super::login::{Login, Token};
 use super::options::{EtcdOptions, Member};
-use super::proto::Answer;
 use super::proto::kv_client::KvClient;
 use super::proto::lease_client::LeaseClient;
 use super::proto::watch_client::WatchClient;
+use super::proto::{Answer, RangeRequest, RangeResponse};
 use super::status::{self, Class};
 
 /// The pause after a round in which no member answered, and the longest one.
@@ -31,6 +32,8 @@ pub(super) struct Cluster {
     name: String,
     timeout: Duration,
     max_message_len: usize,
+    history_window_bytes: usize,
+    identity_key: ObjectKey,
     clock: Arc<dyn Clock>,
 }
 
@@ -107,6 +110,8 @@ impl Cluster {
             id: OnceLock::new(),
             timeout: options.timeout,
             max_message_len: options.max_message_len,
+            history_window_bytes: options.history_window_bytes,
+            identity_key: options.identity_key,
             clock: options.clock,
         })
     }
@@ -123,6 +128,15 @@ impl Cluster {
 
     pub(super) const fn max_message_len(&self) -> usize {
         self.max_message_len
+    }
+
+    /// A key that may be read whatever else may not.
+    pub(super) const fn identity_key(&self) -> &ObjectKey {
+        &self.identity_key
+    }
+
+    pub(super) const fn history_window_bytes(&self) -> usize {
+        self.history_window_bytes
     }
 
     pub(super) fn deadline(&self, options: &CallOptions) -> Tick {
@@ -172,6 +186,24 @@ impl Cluster {
                 if !self.has_time(call.deadline) {
                     return Err(self.too_late(call, last, Class::NotDone));
                 }
+                // A change in another cluster could not be taken back.
+                if call.repeat == Repeat::IfNotDone && !member.is_known.load(Ordering::Relaxed) {
+                    let greet = |line| self.greet(line);
+                    match self.within(call.deadline, self.ask(member, &greet)).await {
+                        None => return Err(self.too_late(call, last, Class::NotDone)),
+                        Some(Ok(answer)) => self.check(member, &answer)?,
+                        Some(Err(status)) => match self.failed(&status, call, member) {
+                            failed @ Failed {
+                                class: Class::NotDone | Class::Unsettled,
+                                ..
+                            } => {
+                                last = Some(failed);
+                                continue;
+                            }
+                            failed => return Err(failed),
+                        },
+                    }
+                }
                 let work = self.ask(member, &attempt);
                 let Some(outcome) = self.within(call.deadline, work).await else {
                     return Err(self.too_late(call, last, Class::Unsettled));
@@ -184,11 +216,7 @@ impl Cluster {
                     }
                     Err(status) => status,
                 };
-                let failed = Failed {
-                    error: status::error(&status, call.what, &member.name)
-                        .with_provider(format!("etcd {}", self.name)),
-                    class: status::class(&status),
-                };
+                let failed = self.failed(&status, call, member);
                 match (failed.class, call.repeat) {
                     (Class::NotDone, _) | (Class::Unsettled, Repeat::Freely | Repeat::OneRound) => {
                         last = Some(failed);
@@ -200,6 +228,24 @@ impl Cluster {
                 return Err(self.too_late(call, last, Class::Unsettled));
             }
             self.pause(&mut pause, call.deadline).await;
+        }
+    }
+
+    /// Asks a member who it is.
+    async fn greet(&self, line: Line) -> Result<RangeResponse, Status> {
+        let request = line.request(RangeRequest {
+            key: self.identity_key.as_bytes().to_vec(),
+            keys_only: true,
+            ..RangeRequest::default()
+        });
+        Ok(line.kv().range(request).await?.into_inner())
+    }
+
+    fn failed(&self, status: &Status, call: Call<'_>, member: &Member) -> Failed {
+        Failed {
+            error: status::error(status, call.what, &member.name)
+                .with_provider(format!("etcd {}", self.name)),
+            class: status::class(status),
         }
     }
 
@@ -247,6 +293,7 @@ impl Cluster {
             Some(header) => {
                 let id = *self.id.get_or_init(|| header.cluster_id);
                 if header.cluster_id == id {
+                    member.is_known.store(true, Ordering::Relaxed);
                     return Ok(());
                 }
                 format!(
@@ -259,7 +306,7 @@ impl Cluster {
             error: self
                 .fault(ErrorKind::Protocol, fault)
                 .with_remedy("give endpoints of one cluster only; begin again if it was restored"),
-            class: Class::Unsettled,
+            class: Class::Refused,
         })
     }
 

@@ -1,6 +1,7 @@
 //! How to reach an etcd.
 
 use core::fmt;
+use core::sync::atomic::AtomicBool;
 use core::time::Duration;
 use std::sync::Arc;
 
@@ -40,6 +41,9 @@ pub struct EtcdOptions {
     /// A key that is read to learn the newest revision. It need not exist. A user who may not
     /// read all keys needs one here that they may read. `/registry/`.
     pub identity_key: ObjectKey,
+    /// What reading history holds of keys whose last change is older than the revision that was
+    /// compacted to, in bytes: 16 MiB. With less it takes more passes over the keys.
+    pub history_window_bytes: usize,
     /// The clock that callers' deadlines are ticks of.
     pub clock: Arc<dyn Clock>,
 }
@@ -59,6 +63,7 @@ impl EtcdOptions {
             connect_timeout: Duration::from_secs(3),
             max_message_len: 32 * 1024 * 1024,
             identity_key: ObjectKey::new("/registry/")?,
+            history_window_bytes: 16 * 1024 * 1024,
             clock: Arc::new(TokioClock::new()),
         })
     }
@@ -102,6 +107,13 @@ impl EtcdOptions {
     #[must_use]
     pub fn with_identity_key(mut self, key: ObjectKey) -> Self {
         self.identity_key = key;
+        self
+    }
+
+    /// Sets what reading history holds of keys, in bytes.
+    #[must_use]
+    pub const fn with_history_window_bytes(mut self, bytes: usize) -> Self {
+        self.history_window_bytes = bytes;
         self
     }
 
@@ -249,6 +261,8 @@ impl EtcdUser {
 pub(super) struct Member {
     pub(super) name: String,
     pub(super) channel: Channel,
+    /// Whether an answer has shown that it is of the cluster.
+    pub(super) is_known: AtomicBool,
 }
 
 impl EtcdOptions {
@@ -303,6 +317,7 @@ impl EtcdOptions {
         Ok(Member {
             name,
             channel: endpoint.connect_lazy(),
+            is_known: AtomicBool::new(false),
         })
     }
 }

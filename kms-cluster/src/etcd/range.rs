@@ -90,20 +90,15 @@ impl Cluster {
         Ok(self.range(request, deadline).await?.kvs.pop())
     }
 
-    /// One page of a scan. `known` is a key that may be read whatever the range is.
-    pub(super) async fn scan(
-        &self,
-        options: &ScanOptions,
-        known: &ObjectKey,
-        pace: &Pace,
-    ) -> Result<ScanPage, Error> {
+    /// One page of a scan.
+    pub(super) async fn scan(&self, options: &ScanOptions, pace: &Pace) -> Result<ScanPage, Error> {
         let deadline = self.deadline(&options.call);
         let revision = self.revision_to_ask(options.at)?;
         let (start, end) = options.range();
         if end.as_ref() == Some(&start) {
             // etcd is not asked what is in an empty range, but whether the revision can be read.
             let request = RangeRequest {
-                key: known.as_bytes().to_vec(),
+                key: self.identity_key().as_bytes().to_vec(),
                 revision,
                 keys_only: true,
                 ..RangeRequest::default()

@@ -17,8 +17,7 @@ use super::proto::{RangeRequest, RequestOp, TxnRequest};
 use super::range::{Pace, key_range};
 use super::status::Class;
 
-/// What is kept of keys, in bytes, and what each takes beside its own.
-const BUDGET: usize = 16 * 1024 * 1024;
+/// What an entry takes beside its key, in bytes.
 const ENTRY: usize = 96;
 /// Keys that one request of the pass asks for, without values.
 const KEYS: i64 = 2000;
@@ -112,7 +111,7 @@ impl Settled {
                 let name = cluster.key(&kv.key)?;
                 total = total.saturating_add(cost(&name));
                 kept.insert((revision, name), 0);
-                while total > BUDGET
+                while total > cluster.history_window_bytes()
                     && kept.len() > 1
                     && let Some(((_, dropped), _)) = kept.pop_last()
                 {

@@ -26,7 +26,6 @@ pub struct EtcdStore(Arc<Inner>);
 
 struct Inner {
     cluster: Cluster,
-    identity_key: ObjectKey,
     pace: Pace,
     /// The history that was read last, to go on with it on the next page.
     session: Mutex<Option<Session>>,
@@ -41,10 +40,8 @@ impl EtcdStore {
     /// [`InvalidInput`](kms_core::ErrorKind::InvalidInput) if the options cannot work, else why
     /// the last endpoint did not answer; see [the table](crate::etcd#errors).
     pub async fn connect(options: EtcdOptions) -> Result<Self, Error> {
-        let identity_key = options.identity_key.clone();
         let store = Self(Arc::new(Inner {
             cluster: Cluster::new(options)?,
-            identity_key,
             pace: Pace::default(),
             session: Mutex::new(None),
         }));
@@ -62,7 +59,7 @@ impl EtcdStore {
     /// The newest revision.
     async fn newest(&self, what: &str, deadline: Tick, repeat: Repeat) -> Result<Revision, Error> {
         let request = RangeRequest {
-            key: self.0.identity_key.as_bytes().to_vec(),
+            key: self.cluster().identity_key().as_bytes().to_vec(),
             keys_only: true,
             ..RangeRequest::default()
         };
@@ -131,10 +128,7 @@ impl ObjectSource for EtcdStore {
 
     async fn scan(&self, options: &ScanOptions) -> Result<ScanPage, Error> {
         let inner = &*self.0;
-        inner
-            .cluster
-            .scan(options, &inner.identity_key, &inner.pace)
-            .await
+        inner.cluster.scan(options, &inner.pace).await
     }
 
     async fn fetch(

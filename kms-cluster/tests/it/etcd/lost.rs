@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use kms_cluster::etcd::{EtcdOptions, EtcdStore};
 use kms_core::object::{
-    FetchOptions, HistoryOptions, ObjectSource as _, ObjectStore as _, ScanOptions, Swap,
+    FetchOptions, HistoryOptions, ObjectSource as _, ObjectStore as _, Revision, ScanOptions, Swap,
     SwapOutcome,
 };
 use kms_core::{CallOptions, Clock as _, ErrorKind, TokioClock};
@@ -46,6 +46,28 @@ async fn endpoints_of_two_clusters_are_refused() {
     let error = store.identity(&call()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Protocol, "{error}");
     assert!(error.message().contains("of the cluster"), "{error}");
+    // And a change is not even sent.
+    let swap = Swap::Create { value: vec![1] };
+    let outcome = store.compare_and_swap(&key("k"), &swap, &call()).await;
+    assert_eq!(outcome.unwrap_err().kind(), ErrorKind::Protocol);
+    let untouched = connect(one.url()).await;
+    let objects = super::scan(&untouched, ScanOptions::default()).await;
+    assert!(objects.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs etcd"]
+async fn a_member_that_hangs_is_left_for_another() {
+    let server = Server::start();
+    let proxy = Proxy::start(server.url()).await;
+    let options = EtcdOptions::new([proxy.url(), server.url()]).unwrap();
+    let store = EtcdStore::connect(options.with_timeout(Duration::from_secs(120)))
+        .await
+        .unwrap();
+    let made = create(&store, &key("k"), b"1").await;
+    proxy.let_pass(Passes::Nothing);
+    assert!(store.identity(&call()).await.unwrap().revision >= made);
+    replace(&store, &key("k"), made, b"2").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -78,6 +100,7 @@ async fn a_restart_is_waited_for() {
 /// A change is under way behind a proxy: what it is, and whether it got through, is up to the test.
 async fn interrupted(
     passes: Passes,
+    swap: impl FnOnce(Revision) -> Swap,
     meanwhile: impl AsyncFnOnce(&EtcdStore),
 ) -> (Result<SwapOutcome, kms_core::Error>, EtcdStore, Server) {
     let server = Server::start();
@@ -85,10 +108,7 @@ async fn interrupted(
     let (behind, direct) = (connect(proxy.url()).await, connect(server.url()).await);
     let expected = create(&direct, &key("k"), b"old").await;
     proxy.let_pass(passes);
-    let swap = Swap::Replace {
-        expected,
-        value: b"new".to_vec(),
-    };
+    let swap = swap(expected);
     let change = tokio::spawn(async move {
         let (key, call) = (key("k"), call());
         behind.compare_and_swap(&key, &swap, &call).await
@@ -99,6 +119,20 @@ async fn interrupted(
     (change.await.unwrap(), direct, server)
 }
 
+fn new(expected: Revision) -> Swap {
+    let value = b"new".to_vec();
+    Swap::Replace { expected, value }
+}
+
+fn gone(expected: Revision) -> Swap {
+    Swap::Delete { expected }
+}
+
+async fn revision(store: &EtcdStore) -> Revision {
+    let found = store.fetch(&key("k"), &FetchOptions::default()).await;
+    found.unwrap().unwrap().revision
+}
+
 async fn value(store: &EtcdStore) -> Vec<u8> {
     let found = store.fetch(&key("k"), &FetchOptions::default()).await;
     found.unwrap().unwrap().value
@@ -107,7 +141,7 @@ async fn value(store: &EtcdStore) -> Vec<u8> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs etcd"]
 async fn a_change_that_got_lost_is_made() {
-    let (outcome, store, _server) = interrupted(Passes::Nothing, async |_| {}).await;
+    let (outcome, store, _server) = interrupted(Passes::Nothing, new, async |_| {}).await;
     assert!(outcome.unwrap().swapped().is_some());
     assert_eq!(value(&store).await, b"new");
 }
@@ -115,22 +149,39 @@ async fn a_change_that_got_lost_is_made() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs etcd"]
 async fn a_lost_race_behind_a_broken_connection_is_told() {
-    let (outcome, store, _server) = interrupted(Passes::Nothing, async |direct| {
-        let now = direct.fetch(&key("k"), &FetchOptions::default()).await;
-        replace(direct, &key("k"), now.unwrap().unwrap().revision, b"other").await;
-    })
-    .await;
-    let now = store.fetch(&key("k"), &FetchOptions::default()).await;
-    let current = Some(now.unwrap().unwrap().revision);
-    assert_eq!(outcome.unwrap(), SwapOutcome::Changed { current });
-    assert_eq!(value(&store).await, b"other");
+    for swap in [new, gone] {
+        let (outcome, store, _server) = interrupted(Passes::Nothing, swap, async |direct| {
+            replace(direct, &key("k"), revision(direct).await, b"other").await;
+        })
+        .await;
+        let current = Some(revision(&store).await);
+        assert_eq!(outcome.unwrap(), SwapOutcome::Changed { current });
+        assert_eq!(value(&store).await, b"other");
+    }
+}
+
+/// It may have been deleted by this call, or by another.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs etcd"]
+async fn a_deletion_whose_answer_is_lost_is_not_claimed() {
+    for is_made_again in [false, true] {
+        let (outcome, _store, _server) = interrupted(Passes::Nothing, gone, async |direct| {
+            super::delete(direct, &key("k"), revision(direct).await).await;
+            if is_made_again {
+                create(direct, &key("k"), b"again").await;
+            }
+        })
+        .await;
+        let error = outcome.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    }
 }
 
 /// The bytes are there, but another may have written the same: both would think they won.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs etcd"]
 async fn a_change_whose_answer_is_lost_is_not_claimed() {
-    let (outcome, store, _server) = interrupted(Passes::Questions, async |direct| {
+    let (outcome, store, _server) = interrupted(Passes::Questions, new, async |direct| {
         while value(direct).await != b"new" {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }

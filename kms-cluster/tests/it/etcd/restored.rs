@@ -4,6 +4,7 @@ use std::io::Read as _;
 use std::path::PathBuf;
 
 use flate2::read::GzDecoder;
+use kms_cluster::etcd::EtcdStore;
 use kms_cluster::snapshot::Snapshot;
 use kms_core::object::{
     HistoryOptions, HistoryRecord, ObjectKey, ObjectSource, Revision, ScanOptions,
@@ -109,6 +110,11 @@ async fn a_backup_of_a_cluster_says_what_the_cluster_says() {
     let middle = everything().with_at(Revision::new(floor.get() + 100));
     let then = super::scan(&store, middle.clone()).await;
     assert!(then == super::scan(&snapshot, middle).await);
+    // Few keys at a time: many passes.
+    let narrow = super::options(server.url()).with_history_window_bytes(9000);
+    let narrow = EtcdStore::connect(narrow).await.unwrap();
+    let old = super::history(&narrow, HistoryOptions::default()).await;
+    assert!(old == super::history(&store, HistoryOptions::default()).await);
     for prefix in ["", "/registry/secrets/"] {
         for limit in [7, 500, 100_000] {
             let options = HistoryOptions::default()

@@ -54,6 +54,25 @@ async fn pages_shrink_until_they_fit() {
     );
 }
 
+/// What happened at one revision may be too long for one answer, and comes in fragments.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs etcd"]
+async fn a_revision_that_comes_in_fragments_is_read_whole() {
+    let server = Server::start();
+    let store = connect(server.url()).await;
+    for number in 0..60 {
+        let long = format!("{number:03}{}", "k".repeat(60_000));
+        create(&store, &key(long), b"").await;
+    }
+    server.control(&["del", "", "--from-key"]);
+    let changes = super::history(&store, HistoryOptions::default()).await;
+    let newest = store.identity(&call()).await.unwrap().revision;
+    let deleted = changes
+        .iter()
+        .filter(|change| change.value.is_none() && change.position.revision == newest);
+    assert!(deleted.map(|change| change.position.sub).eq(0..60));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs etcd"]
 async fn what_etcd_does_not_take_is_an_error_of_the_caller() {
