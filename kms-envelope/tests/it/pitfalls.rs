@@ -27,7 +27,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use kms_core::{EncryptionContext, KeyProvider, SecretBytes};
+use kms_core::{EncryptionContext, KeyProvider, OsRandom, SecretBytes};
 use kms_envelope::cache::{DekLimits, UnwrapCacheOptions};
 use kms_envelope::crypto::RingBackend;
 use kms_envelope::sealed::{ContextDigest, Dek, DekMaterial, Recipient, Suite, inspect};

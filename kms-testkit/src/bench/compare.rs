@@ -53,10 +53,7 @@ impl fmt::Display for Comparison {
 /// assert!(found.ratio > 0.0);
 /// ```
 #[must_use]
-pub fn compare<A, B>(
-    candidate: impl FnMut() -> A,
-    baseline: impl FnMut() -> B,
-) -> Comparison {
+pub fn compare<A, B>(candidate: impl FnMut() -> A, baseline: impl FnMut() -> B) -> Comparison {
     let start = now();
     compare_by(&|| start.elapsed(), candidate, baseline)
 }
