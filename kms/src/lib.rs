@@ -1,8 +1,11 @@
-//! What composes the other crates: provider URIs, decrypting one stored value, and the quickstart
+//! What composes the other crates: provider URIs, decrypting one stored value, a whole
+//! cluster's objects, and the quickstart
 //! scenario. The binary `kms` is arguments in and text out over this.
 
+pub mod cluster;
 mod decrypt;
 mod failure;
+mod figures;
 mod input;
 pub mod provider;
 pub mod quickstart;

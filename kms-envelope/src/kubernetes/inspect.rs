@@ -152,8 +152,9 @@ impl From<DamagedValue<'_>> for Error {
 
 /// Says what a stored value is encrypted with.
 ///
-/// The name in the prefix ends at the first colon. Names of keys and of KMS v1 providers may hold
-/// colons themselves; [`ConfiguredNames::inspect`] gets those right.
+/// The name in the prefix ends at the first colon; for KMS v1, at the first after which there is
+/// a value. Names of keys and of KMS v1 providers may hold colons themselves;
+/// [`ConfiguredNames::inspect`] gets those right.
 ///
 /// A value that does not start with `k8s:enc:` is `identity`, whatever it holds.
 ///
@@ -246,7 +247,7 @@ fn inspect_named<'a>(
     }
     let (name, payload) = names
         .and_then(|names| names.split(provider, rest))
-        .or_else(|| split_at_colon(rest))
+        .or_else(|| guess_split(provider, rest))
         .ok_or(Fault::new("name", "does not end"))
         .map_err(|fault| damaged(Some(provider), None, fault))?;
     let name = core::str::from_utf8(name)
@@ -256,6 +257,30 @@ fn inspect_named<'a>(
     inspect_payload(&mut inspection, payload)
         .map_err(|fault| damaged(Some(provider), Some(name), fault))?;
     Ok(inspection)
+}
+
+/// Splits without knowing the names.
+///
+/// Within the name of a KMS v1 provider, what follows a colon is text, and read as the length of
+/// an encrypted DEK it is over 8,192: more than nearly every value has left.
+fn guess_split(kind: ProviderKind, rest: &[u8]) -> Option<(&[u8], &[u8])> {
+    const MAX_NAME: usize = 512;
+    let first = split_at_colon(rest)?;
+    if kind != ProviderKind::KmsV1 {
+        return Some(first);
+    }
+    let makes_sense = |payload: &[u8]| {
+        kms_v1::parse(payload).is_ok_and(|parts| parts.body.len() >= aes_gcm::OVERHEAD)
+    };
+    let colons = rest.iter().take(MAX_NAME).enumerate();
+    colons
+        .filter(|(_, byte)| **byte == b':')
+        .filter_map(|(at, _)| {
+            let (name, payload) = rest.split_at_checked(at)?;
+            Some((name, payload.strip_prefix(b":")?))
+        })
+        .find(|(name, payload)| core::str::from_utf8(name).is_ok() && makes_sense(payload))
+        .or(Some(first))
 }
 
 fn split_at_colon(rest: &[u8]) -> Option<(&[u8], &[u8])> {
@@ -330,6 +355,17 @@ mod tests {
         ];
         names.sort_by_key(|(_, name)| core::cmp::Reverse(name.len()));
         ConfiguredNames(names)
+    }
+
+    #[test]
+    fn a_colon_in_the_name_of_a_kms_v1_provider_is_seen() {
+        let payload = [&[0, 4][..], b"dek!", &[7; 60]].concat();
+        let value = [b"k8s:enc:kms:v1:team:a:b:", payload.as_slice()].concat();
+        assert_eq!(inspect(&value).unwrap().name, Some("team:a:b"));
+        let plain = [b"k8s:enc:kms:v1:team:", payload.as_slice()].concat();
+        assert_eq!(inspect(&plain).unwrap().name, Some("team"));
+        let damaged = inspect(b"k8s:enc:kms:v1:team:a:").unwrap_err();
+        assert_eq!(damaged.name(), Some("team"));
     }
 
     #[test]

@@ -14,6 +14,7 @@
 //!
 //! - [`Transformer`] reads and writes as kube-apiserver does with one list of providers.
 //! - [`inspect`] says without any key what a value is encrypted with.
+//! - [`Manifest`] decodes what was opened into something `kubectl apply` takes.
 //!
 //! AES-CBC, XSalsa20-Poly1305 and AES-192 need the feature `kubernetes-legacy` (default); without
 //! it they are refused with [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported).
@@ -22,6 +23,7 @@ mod config;
 mod dek_cache;
 mod inspect;
 mod kind;
+mod manifest;
 mod transformer;
 mod value;
 
@@ -31,4 +33,5 @@ pub use config::{
 };
 pub use inspect::{ConfiguredNames, DamagedValue, DekSourceDigest, Inspection, inspect};
 pub use kind::{DekSourceType, ProviderKind};
+pub use manifest::{Manifest, ManifestOptions};
 pub use transformer::{KmsWriteState, Opened, Transformer, TransformerBuilder};

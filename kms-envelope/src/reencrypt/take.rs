@@ -18,6 +18,18 @@ pub struct CensusProgress {
     pub changes: u64,
 }
 
+impl CensusProgress {
+    /// Says how far it has come.
+    #[must_use]
+    pub const fn new(objects: u64, remaining: Option<u64>, changes: u64) -> Self {
+        Self {
+            objects,
+            remaining,
+            changes,
+        }
+    }
+}
+
 /// Counts everything below a prefix at one revision, and everything in history up to it if
 /// `with_history`.
 ///
@@ -62,11 +74,7 @@ async fn take(
 ) -> Result<(CensusReport, Revision), Error> {
     let unread = |error| Error::provider("reading the store", error);
     let mut census = Census::new(options.clone());
-    let mut done = CensusProgress {
-        objects: 0,
-        remaining: None,
-        changes: 0,
-    };
+    let mut done = CensusProgress::new(0, None, 0);
     // What is live, to tell it from the rest of history.
     let mut live = KeyMap::new();
     let mut pages = Scan::new(source, scan.clone());

@@ -18,10 +18,11 @@ use kms_plugin::socket::{ListenOptions, Listener, SocketAddress};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use super::report::{Progress, rate, seconds, thousands};
+use super::report::{Progress, rate, seconds};
 use super::tally::Tally;
 use super::{QuickstartOptions, recorded, secret};
 use crate::Failure;
+use crate::figures::thousands;
 use crate::provider::{LocalUri, open_endpoint};
 
 const KMS_NAME: &str = "quickstart";

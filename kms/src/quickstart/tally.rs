@@ -5,7 +5,8 @@ use std::io::{self, Write};
 
 use kms_envelope::kubernetes::inspect;
 
-use super::report::{Progress, thousands};
+use super::report::Progress;
+use crate::figures::thousands;
 
 /// Objects and bytes for each provider, name and key id.
 #[derive(Debug, Default)]

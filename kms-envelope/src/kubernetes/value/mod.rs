@@ -7,6 +7,7 @@ pub(super) mod kms_v2;
 pub(super) mod plaintext;
 pub(super) mod prefix;
 pub(super) mod secretbox;
+pub(super) mod wire;
 
 use crate::{Error, ErrorKind};
 

@@ -1,5 +1,7 @@
 //! The command line: what can be said, and the help text.
 
+pub(crate) mod cluster;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -56,6 +58,18 @@ Example:
 
 The plaintext is what kube-apiserver serialized: for a Secret that is protobuf behind `k8s\\0`.")]
     Decrypt(Decrypt),
+    /// Count what a cluster's objects are encrypted with, and name what is damaged. Needs no key.
+    #[command(after_help = "\
+Example:
+  kms census --snapshot backup.db --history
+  kms census --snapshot backup.db --verify --encryption-config encryption.yaml \\
+      --kek my-kms=local:/var/lib/kms/keyring.json
+
+Exit codes: 0 whatever was counted; with --verify, 1 if something stands in the way of a restart.")]
+    Census(cluster::Census),
+    /// Read objects of a backup or an etcd, decrypted.
+    #[command(subcommand)]
+    Etcd(cluster::Etcd),
 }
 
 #[derive(Args, Debug)]

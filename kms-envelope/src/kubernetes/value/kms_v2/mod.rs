@@ -3,7 +3,6 @@
 mod annotation;
 mod object;
 mod seal;
-mod wire;
 
 pub(crate) use annotation::check_name as check_annotation_name;
 pub(crate) use object::{EncryptedObject, MAX_DEK_SOURCE_LEN};

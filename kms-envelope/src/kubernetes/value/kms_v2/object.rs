@@ -3,8 +3,8 @@
 use kms_core::KeyId;
 
 use super::super::Fault;
+use super::super::wire::{BYTES, Reader, VARINT};
 use super::annotation::Collector;
-use super::wire::{BYTES, Reader, VARINT};
 use crate::kubernetes::DekSourceType;
 
 /// The longest encrypted DEK source, in bytes.
@@ -125,8 +125,8 @@ fn string<'a>(message: &mut Reader<'a>, field: &'static str) -> Result<&'a str, 
 
 #[cfg(test)]
 mod tests {
-    use super::super::wire::{put_bytes, put_varint};
     use super::*;
+    use crate::kubernetes::value::wire::{put_bytes, put_varint};
 
     fn object() -> Vec<u8> {
         let mut out = Vec::new();

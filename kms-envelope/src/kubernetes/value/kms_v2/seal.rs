@@ -5,8 +5,8 @@ use ring::hkdf;
 use zeroize::Zeroizing;
 
 use super::super::plaintext::{Plaintext, wipe};
+use super::super::wire::{BYTES, VARINT, put_bytes, put_varint, varint_len};
 use super::super::{Fault, aes_gcm, does_not_open, too_long};
-use super::wire::{BYTES, VARINT, put_bytes, put_varint, varint_len};
 use crate::kubernetes::DekSourceType;
 use crate::{Error, ErrorKind};
 

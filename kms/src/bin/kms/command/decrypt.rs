@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use kms::provider::ProviderUri;
+use kms::cluster::KekArgument;
 use kms::{
     DecryptRequest, Decrypted, Failure, advice_on_damage, advice_on_encoding, read_text, read_value,
 };
@@ -21,8 +21,11 @@ pub(crate) async fn run(args: Decrypt, clock: Arc<dyn Clock>) -> Result<(), Fail
     let keks = args
         .kek
         .iter()
-        .map(|text| parse_kek(text))
-        .collect::<Result<_, _>>()?;
+        .map(|text| {
+            let kek: KekArgument = text.parse()?;
+            Ok((kek.name, kek.provider))
+        })
+        .collect::<Result<_, Failure>>()?;
     let text = read_text(&args.encryption_config)?;
     let config = EncryptionConfiguration::parse(&text)
         .map_err(|error| Failure::from(error).at(args.encryption_config.display()))?;
@@ -127,20 +130,4 @@ fn print_json(
         .map_err(|e| Failure::new("internal", "writing JSON", "report this").with_source(e))?;
     text.push(b'\n');
     print(&text)
-}
-
-/// `NAME=PROVIDER`. A v1 name may hold a colon, but none holds an equals sign here.
-fn parse_kek(text: &str) -> Result<(String, ProviderUri), Failure> {
-    match text.split_once('=') {
-        Some((name, uri)) if !name.is_empty() => {
-            let uri = uri
-                .parse()
-                .map_err(|failure: Failure| failure.at(format!("--kek {name}")))?;
-            Ok((name.to_owned(), uri))
-        }
-        _ => Err(Failure::usage(
-            "--kek is not NAME=PROVIDER",
-            "give for example my-kms=local:PATH",
-        )),
-    }
 }

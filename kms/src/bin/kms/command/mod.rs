@@ -1,6 +1,9 @@
 //! One command a file.
 
+pub(crate) mod census;
+mod cluster;
 pub(crate) mod decrypt;
+pub(crate) mod etcd;
 pub(crate) mod inspect;
 pub(crate) mod key;
 pub(crate) mod quickstart;

@@ -4,14 +4,14 @@
 //! gets the same verdict here and in kube-apiserver. `None` is a message that does not parse.
 
 /// The largest field number of a message.
-pub(super) const MAX_FIELD: u64 = (1 << 29) - 1;
+pub(crate) const MAX_FIELD: u64 = (1 << 29) - 1;
 /// Within a group that is skipped, the library is more lenient.
 const MAX_SKIPPED_FIELD: u64 = i32::MAX as u64;
 /// How many groups may stand within one another.
 const MAX_GROUP_DEPTH: usize = 10_001;
 
-pub(super) const VARINT: u8 = 0;
-pub(super) const BYTES: u8 = 2;
+pub(crate) const VARINT: u8 = 0;
+pub(crate) const BYTES: u8 = 2;
 const FIXED_64: u8 = 1;
 const GROUP_START: u8 = 3;
 const GROUP_END: u8 = 4;
@@ -19,19 +19,19 @@ const FIXED_32: u8 = 5;
 
 /// The rest of a message.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Reader<'a>(&'a [u8]);
+pub(crate) struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
-    pub(super) const fn new(message: &'a [u8]) -> Self {
+    pub(crate) const fn new(message: &'a [u8]) -> Self {
         Self(message)
     }
 
-    pub(super) const fn is_empty(&self) -> bool {
+    pub(crate) const fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
     /// At most ten bytes, and no more than 64 bits in them.
-    pub(super) fn varint(&mut self) -> Option<u64> {
+    pub(crate) fn varint(&mut self) -> Option<u64> {
         let mut value = 0_u64;
         for shift in (0..64).step_by(7) {
             let (byte, rest) = self.0.split_first()?;
@@ -48,7 +48,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A field number and a wire type.
-    pub(super) fn tag(&mut self) -> Option<(u64, u8)> {
+    pub(crate) fn tag(&mut self) -> Option<(u64, u8)> {
         self.tag_up_to(MAX_FIELD)
     }
 
@@ -62,7 +62,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A length and as many bytes.
-    pub(super) fn bytes(&mut self) -> Option<&'a [u8]> {
+    pub(crate) fn bytes(&mut self) -> Option<&'a [u8]> {
         let length = usize::try_from(self.varint()?).ok()?;
         self.take(length)
     }
@@ -74,7 +74,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Passes over the value of a field that is unknown, or known with another wire type.
-    pub(super) fn skip(&mut self, field: u64, wire_type: u8) -> Option<()> {
+    pub(crate) fn skip(&mut self, field: u64, wire_type: u8) -> Option<()> {
         if wire_type != GROUP_START {
             return self.skip_plain(wire_type);
         }
@@ -112,13 +112,13 @@ impl<'a> Reader<'a> {
 }
 
 /// How many bytes a varint takes.
-pub(super) const fn varint_len(value: u64) -> usize {
+pub(crate) const fn varint_len(value: u64) -> usize {
     // 7 bits a byte, and one byte for zero.
     (70_u32.saturating_sub((value | 1).leading_zeros()) / 7) as usize
 }
 
 /// Appends a varint.
-pub(super) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
+pub(crate) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push((value & 0x7f) as u8 | 0x80);
         value >>= 7;
@@ -127,7 +127,7 @@ pub(super) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
 }
 
 /// Appends a field of bytes.
-pub(super) fn put_bytes(out: &mut Vec<u8>, field: u8, bytes: &[u8]) {
+pub(crate) fn put_bytes(out: &mut Vec<u8>, field: u8, bytes: &[u8]) {
     out.push(field << 3 | BYTES);
     put_varint(out, bytes.len() as u64);
     out.extend_from_slice(bytes);

@@ -1,0 +1,17 @@
+//! A whole cluster's objects: counted, checked, exported; from a snapshot or a live etcd.
+
+mod census;
+mod export;
+mod html;
+mod opener;
+mod source;
+mod text;
+mod verify;
+
+pub use census::{CensusOutcome, CensusRequest, SourceFacts, census};
+pub use export::{ExportEvent, ExportFormat, ExportRequest, ExportSummary, export, get};
+pub use html::html_report;
+pub use opener::{KekArgument, ObjectOpener, OpenerOptions};
+pub use source::ClusterSource;
+pub use text::text_report;
+pub use verify::{Blocker, PluginCheck, Verification};

@@ -1,0 +1,244 @@
+//! Would this cluster come back after a restart?
+
+use core::time::Duration;
+use std::collections::BTreeMap;
+
+use kms_core::{
+    CallOptions, Clock, KeyProvider, OsRandom, SecretBytes, UnwrapOptions, WrapOptions,
+};
+use kms_envelope::kubernetes::{KmsApiVersion, KmsConfiguration, inspect};
+use kms_envelope::reencrypt::DamagedObject;
+use serde::Serialize;
+
+use super::ObjectOpener;
+
+/// What stands in the way of an API server that starts, if anything does.
+///
+/// kube-apiserver asks each KMS for Status and Encrypt before it reads anything through it, and
+/// does not become ready while one object of a resource that it watches does not open.
+#[derive(Clone, Debug, Default, Serialize)]
+#[non_exhaustive]
+pub struct Verification {
+    /// Whether nothing that was looked at stands in the way.
+    pub would_start: bool,
+    /// Every KMS of the configuration.
+    pub plugins: Vec<PluginCheck>,
+    /// Objects that opened.
+    pub opened: u64,
+    /// Of these, objects that are not under the key that is written with: a rewrite would change
+    /// them. Not in the way.
+    pub stale: u64,
+    /// Objects that did not open.
+    pub failed: u64,
+    /// Why they did not, by what they are under.
+    pub blockers: Vec<Blocker>,
+}
+
+/// What one KMS answered.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct PluginCheck {
+    /// Its name in the configuration.
+    pub name: String,
+    /// `v1` or `v2`.
+    pub api_version: &'static str,
+    /// Who was asked.
+    pub provider: String,
+    /// Whether it answered Status and Encrypt; for KMS v1, Encrypt and Decrypt.
+    pub ok: bool,
+    /// The key that it encrypts with.
+    pub key_id: Option<String>,
+    /// What it failed with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// What to do about that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remedy: Option<String>,
+}
+
+/// Objects that do not open for one reason.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct Blocker {
+    /// The prefix of their values.
+    pub prefix: String,
+    /// KMS v2: the key id that they name.
+    pub key_id: Option<String>,
+    /// A stable lower-case name of the reason.
+    pub kind: &'static str,
+    /// The reason, of the first of them.
+    pub reason: String,
+    /// What to do.
+    pub remedy: String,
+    /// How many there are.
+    pub objects: u64,
+    /// One of them.
+    pub example: String,
+}
+
+/// Objects that are named; more are counted.
+const MAX_NAMED: usize = 10_000;
+
+/// Collects verdicts about objects.
+#[derive(Debug, Default)]
+pub(super) struct Verifier {
+    opened: u64,
+    stale: u64,
+    failed: u64,
+    blockers: BTreeMap<(String, Option<String>, &'static str), Blocker>,
+    pub(super) damaged: Vec<DamagedObject>,
+}
+
+impl Verifier {
+    /// Tries to open one object.
+    pub(super) async fn check(&mut self, opener: &mut ObjectOpener, key: &[u8], value: &[u8]) {
+        match opener.open(key, value).await {
+            Ok(opened) => {
+                self.opened = self.opened.saturating_add(1);
+                self.stale = self.stale.saturating_add(opened.is_stale().into());
+            }
+            Err(error) => self.fail(key, value, &error),
+        }
+    }
+
+    fn fail(&mut self, key: &[u8], value: &[u8], error: &kms_envelope::Error) {
+        self.failed = self.failed.saturating_add(1);
+        let (prefix, key_id) = match inspect(value) {
+            Ok(found) => (
+                name_of(found.provider.as_str(), found.name),
+                found.key_id.map(str::to_owned),
+            ),
+            Err(damaged) => {
+                let kind = damaged.provider().map_or("unknown", |kind| kind.as_str());
+                (name_of(kind, damaged.name()), None)
+            }
+        };
+        let kind = match error.provider_error() {
+            Some(cause) => cause.kind().as_str(),
+            None => error.kind().as_str(),
+        };
+        let blocker = self
+            .blockers
+            .entry((prefix.clone(), key_id.clone(), kind))
+            .or_insert_with(|| Blocker {
+                prefix,
+                key_id,
+                kind,
+                reason: with_cause(error),
+                remedy: error.remedy().to_owned(),
+                objects: 0,
+                example: key.escape_ascii().to_string(),
+            });
+        blocker.objects = blocker.objects.saturating_add(1);
+        if self.damaged.len() < MAX_NAMED {
+            self.damaged
+                .push(DamagedObject::does_not_open(key, value, with_cause(error)));
+        }
+    }
+
+    pub(super) fn finish(self, plugins: Vec<PluginCheck>) -> (Verification, Vec<DamagedObject>) {
+        let verification = Verification {
+            would_start: self.failed == 0 && plugins.iter().all(|plugin| plugin.ok),
+            plugins,
+            opened: self.opened,
+            stale: self.stale,
+            failed: self.failed,
+            blockers: self.blockers.into_values().collect(),
+        };
+        (verification, self.damaged)
+    }
+}
+
+fn name_of(provider: &str, name: Option<&str>) -> String {
+    name.map_or_else(|| provider.to_owned(), |name| format!("{provider} {name}"))
+}
+
+fn with_cause(error: &kms_envelope::Error) -> String {
+    match error.provider_error() {
+        Some(cause) => format!("{error}: {cause}"),
+        None => error.to_string(),
+    }
+}
+
+/// Asks every KMS what an API server asks it when it starts.
+pub(super) async fn check_plugins(opener: &ObjectOpener, clock: &dyn Clock) -> Vec<PluginCheck> {
+    let checks = opener
+        .plugins()
+        .map(|(kms, provider)| check_plugin(kms, &**provider, clock));
+    futures_util::future::join_all(checks).await
+}
+
+async fn check_plugin(
+    kms: &KmsConfiguration,
+    provider: &dyn KeyProvider,
+    clock: &dyn Clock,
+) -> PluginCheck {
+    let api_version = match kms.api_version {
+        KmsApiVersion::V1 => "v1",
+        KmsApiVersion::V2 => "v2",
+    };
+    let result = match kms.api_version {
+        KmsApiVersion::V1 => encrypt_and_decrypt(provider, kms.timeout, clock).await,
+        KmsApiVersion::V2 => status_and_encrypt(provider, kms.timeout, clock).await,
+    };
+    let mut check = PluginCheck {
+        name: kms.name.clone(),
+        api_version,
+        provider: provider.to_string(),
+        ok: result.is_ok(),
+        key_id: None,
+        reason: None,
+        remedy: None,
+    };
+    match result {
+        Ok(key_id) => check.key_id = key_id,
+        Err(error) => {
+            check.reason = Some(error.to_string());
+            check.remedy = Some(error.remedy().to_owned());
+        }
+    }
+    check
+}
+
+async fn status_and_encrypt(
+    provider: &dyn KeyProvider,
+    timeout: Duration,
+    clock: &dyn Clock,
+) -> Result<Option<String>, kms_core::Error> {
+    let call = CallOptions::default().with_deadline(clock.now() + timeout);
+    let key = provider.current_key(&call).await?;
+    let call = CallOptions::default().with_deadline(clock.now() + timeout);
+    let dek = SecretBytes::random(&OsRandom, 32)?;
+    let wrapped = provider
+        .wrap(&dek, &WrapOptions::default().with_call(call))
+        .await?;
+    if wrapped.key_id() != Some(&key.id) {
+        return Err(kms_core::Error::new(
+            kms_core::ErrorKind::Protocol,
+            "Encrypt uses another key than Status tells",
+        ));
+    }
+    Ok(Some(key.id.to_string()))
+}
+
+async fn encrypt_and_decrypt(
+    provider: &dyn KeyProvider,
+    timeout: Duration,
+    clock: &dyn Clock,
+) -> Result<Option<String>, kms_core::Error> {
+    let call = || CallOptions::default().with_deadline(clock.now() + timeout);
+    let dek = SecretBytes::random(&OsRandom, 32)?;
+    let wrapped = provider
+        .wrap(&dek, &WrapOptions::default().with_call(call()))
+        .await?;
+    let opened = provider
+        .unwrap(&wrapped, &UnwrapOptions::default().with_call(call()))
+        .await?;
+    if opened != dek {
+        return Err(kms_core::Error::new(
+            kms_core::ErrorKind::Protocol,
+            "Decrypt gives another plaintext than was encrypted",
+        ));
+    }
+    Ok(None)
+}
