@@ -107,7 +107,7 @@ mod tests {
             ..PutRequest::default()
         };
         let stored = KeyValue {
-            value: bytes.clone(),
+            value: bytes,
             ..KeyValue::default()
         };
         let login = AuthenticateRequest {

@@ -88,7 +88,7 @@ fn the_digest_finds_any_flipped_bit() {
         assert_eq!(error.kind(), ErrorKind::Corrupt);
     }
     // Unless it is told not to look: then what is not in a page's frame is not seen.
-    let mut bytes = whole.clone();
+    let mut bytes = whole;
     *bytes.last_mut().unwrap() ^= 1;
     let unchecked = SnapshotOptions::default().with_verify_digest(false);
     assert!(Snapshot::from_bytes(bytes, "test", &unchecked).is_ok());
@@ -98,7 +98,7 @@ fn the_digest_finds_any_flipped_bit() {
 fn a_branch_that_leads_to_itself_is_refused() {
     let whole = sample();
     let branch = pages_of_kind(&whole, 1)[0];
-    let mut bytes = whole.clone();
+    let mut bytes = whole;
     set_u64(&mut bytes, branch + 16 + 8, (branch / PAGE) as u64);
     let error = count(bytes).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Corrupt);
@@ -115,7 +115,7 @@ fn a_branch_that_leads_to_itself_is_refused() {
 fn two_branches_do_not_share_a_leaf() {
     let whole = sample();
     let branch = pages_of_kind(&whole, 1)[0];
-    let mut bytes = whole.clone();
+    let mut bytes = whole;
     let second = bytes[branch + 32 + 8..branch + 32 + 16].to_vec();
     bytes[branch + 24..branch + 32].copy_from_slice(&second);
     let error = count(bytes).unwrap_err();
@@ -126,7 +126,7 @@ fn two_branches_do_not_share_a_leaf() {
 fn a_page_in_the_place_of_another_is_torn() {
     let whole = sample();
     let leaves = pages_of_kind(&whole, 2);
-    let mut bytes = whole.clone();
+    let mut bytes = whole;
     let (one, other) = (leaves[1], leaves[2]);
     bytes.copy_within(one..one + PAGE, other);
     let error = count(bytes).unwrap_err();

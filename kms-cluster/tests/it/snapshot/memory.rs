@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 
 use allocation_counter::measure;
 use kms_cluster::snapshot::Snapshot;
-use kms_core::object::{ObjectSource as _, ScanOptions};
+use kms_core::object::ScanOptions;
 use kms_testkit::objects::DatabaseWriter;
 
 const MIB: u64 = 1024 * 1024;
