@@ -2,3 +2,9 @@
 
 mod client;
 mod crypt;
+mod errors;
+mod interop;
+mod life;
+mod roles;
+mod tokens;
+mod wire;

@@ -41,6 +41,8 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Decrypt(args) => command::decrypt::run(args, clock).await,
         Command::Census(args) => command::census::run(args, clock).await,
         Command::Etcd(args) => command::etcd::run(args, clock).await,
+        #[cfg(feature = "testing")]
+        Command::Testkit(args) => command::testkit::run(args, clock).await,
     }
 }
 
@@ -52,6 +54,8 @@ fn wants_json(command: &Command) -> bool {
         Command::Decrypt(args) => args.json,
         Command::Census(args) => args.json,
         Command::Etcd(_) => false,
+        #[cfg(feature = "testing")]
+        Command::Testkit(_) => false,
     }
 }
 
