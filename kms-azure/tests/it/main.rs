@@ -4,4 +4,5 @@ mod conformance;
 mod counts;
 mod failures;
 mod rotation;
+mod secrecy;
 mod support;
