@@ -39,6 +39,8 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Key(args) => command::key::run(args, clock).await,
         Command::Inspect(args) => command::inspect::run(&args),
         Command::Decrypt(args) => command::decrypt::run(args, clock).await,
+        #[cfg(feature = "testing")]
+        Command::Testkit(args) => command::testkit::run(args, clock).await,
     }
 }
 
@@ -48,6 +50,8 @@ fn wants_json(command: &Command) -> bool {
         Command::Key(key) => key.target().json,
         Command::Inspect(args) => args.json,
         Command::Decrypt(args) => args.json,
+        #[cfg(feature = "testing")]
+        Command::Testkit(_) => false,
     }
 }
 
