@@ -2,6 +2,9 @@
 
 mod conformance;
 mod counts;
+mod credentials;
 mod failures;
 mod rotation;
+mod secrecy;
 mod support;
+mod transport;

@@ -166,3 +166,28 @@ impl kms_core::SecureRandom for NoJitter {
         Ok(())
     }
 }
+
+/// An identity with a certificate, and that certificate with its key in PEM.
+pub(crate) fn client_certificate(lab: &Lab) -> (vault::Identity, String) {
+    use aws_lc_rs::encoding::AsDer as _;
+    let pair = aws_lc_rs::rsa::KeyPair::generate(aws_lc_rs::rsa::KeySize::Rsa2048).unwrap();
+    let der: aws_lc_rs::encoding::Pkcs8V1Der<'_> = pair.as_der().unwrap();
+    let key = rcgen::KeyPair::from_pkcs8_der_and_sign_algo(
+        &rustls_pki_types::PrivatePkcs8KeyDer::from(der.as_ref()),
+        &rcgen::PKCS_RSA_SHA256,
+    )
+    .unwrap();
+    let certificate = rcgen::CertificateParams::new(Vec::new())
+        .unwrap()
+        .self_signed(&key)
+        .unwrap()
+        .pem();
+    let identity = lab
+        .azure
+        .register([vault::Credential::Certificate(certificate.clone())])
+        .unwrap();
+    for store in [lab.azure.key_vault(), lab.azure.managed_hsm()] {
+        store.grant(&identity, Role::CryptoServiceEncryptionUser, Scope::Store);
+    }
+    (identity, format!("{}{certificate}", key.serialize_pem()))
+}
