@@ -3,6 +3,7 @@
 mod arguments;
 mod command;
 mod decrypt;
+mod doctor;
 mod inspect;
 mod key;
 mod quickstart;

@@ -1,5 +1,8 @@
 //! The command line: what can be said, and the help text.
 
+pub(crate) mod azure;
+pub(crate) mod doctor;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -56,6 +59,12 @@ Example:
 
 The plaintext is what kube-apiserver serialized: for a Secret that is protobuf behind `k8s\\0`.")]
     Decrypt(Decrypt),
+    /// Say whether a key can serve a cluster, and if not, why, and what to do.
+    #[command(
+        subcommand,
+        after_help = "Example:\n  kms doctor azure --key-id https://myvault.vault.azure.net/keys/etcd"
+    )]
+    Doctor(doctor::Doctor),
 }
 
 #[derive(Args, Debug)]

@@ -12,6 +12,7 @@ use kms::Failure;
 use kms_core::{Clock, TokioClock};
 use tracing_subscriber::EnvFilter;
 
+use crate::args::doctor::Doctor;
 use crate::args::{Cli, Command};
 
 fn main() -> ExitCode {
@@ -39,6 +40,7 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Key(args) => command::key::run(args, clock).await,
         Command::Inspect(args) => command::inspect::run(&args),
         Command::Decrypt(args) => command::decrypt::run(args, clock).await,
+        Command::Doctor(command) => command::doctor::run(command, clock).await,
     }
 }
 
@@ -48,6 +50,7 @@ fn wants_json(command: &Command) -> bool {
         Command::Key(key) => key.target().json,
         Command::Inspect(args) => args.json,
         Command::Decrypt(args) => args.json,
+        Command::Doctor(Doctor::Azure(args)) => args.json,
     }
 }
 

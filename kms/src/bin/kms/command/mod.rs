@@ -1,6 +1,8 @@
 //! One command a file.
 
+pub(crate) mod azure;
 pub(crate) mod decrypt;
+pub(crate) mod doctor;
 pub(crate) mod inspect;
 pub(crate) mod key;
 pub(crate) mod quickstart;
