@@ -124,6 +124,15 @@ impl Commands {
         format!("az keyvault key rotate {}", self.key_arguments())
     }
 
+    /// What has to be there before a key is rotated by hand.
+    pub(super) const fn rotation_note(&self) -> &'static str {
+        if self.is_hsm() {
+            "; a Managed HSM rotates only a key that has a rotation policy"
+        } else {
+            ""
+        }
+    }
+
     pub(super) fn enable(&self) -> String {
         format!(
             "az keyvault key set-attributes {} --enabled true",
@@ -202,9 +211,7 @@ impl Commands {
 
     pub(super) fn let_in(&self) -> String {
         let vault = self.vault();
-        format!(
-            "az keyvault network-rule add --name {vault} --ip-address \"$(curl -s https://ifconfig.me)\""
-        )
+        format!("az keyvault network-rule add --name {vault} --ip-address ADDRESS_OF_THIS_MACHINE")
     }
 
     pub(super) fn private_endpoints(&self) -> String {

@@ -266,11 +266,11 @@ impl Examination {
     }
 
     fn other_tenant(&mut self, evidence: String) -> Blocked {
-        let remedy = format!(
-            "use an identity and a vault of one tenant; the vault's is told by: {}",
-            self.commands.tenant()
+        let finding = Finding::fail(
+            format!("{evidence}: they must be of one tenant"),
+            self.commands.tenant(),
         );
-        self.note(CheckId::Tenant, Finding::fail(evidence, remedy));
+        self.note(CheckId::Tenant, finding);
         Blocked(CheckId::Tenant)
     }
 
@@ -337,7 +337,7 @@ impl Examination {
             }
             _ => {
                 let remedy = self.remedy_of(&error);
-                self.note(id, Finding::fail(error.message(), remedy));
+                self.note(id, Finding::fail(Self::evidence_of(&error), remedy));
             }
         }
         Err(Blocked(id))
@@ -354,14 +354,10 @@ impl Examination {
                 self.commands.recover(),
             ),
             Ok(false) => Finding::fail(error.message(), self.commands.list_keys()),
-            Err(_no_right_to_know) => {
-                let remedy = format!(
-                    "if it was deleted: {}; else see which keys there are: {}",
-                    self.commands.recover(),
-                    self.commands.list_keys()
-                );
-                Finding::fail(error.message(), remedy)
-            }
+            Err(_no_right_to_know) => Finding::fail(
+                format!("{}; whether it is deleted was not told", error.message()),
+                self.commands.recover(),
+            ),
         };
         self.note(CheckId::Key, finding);
     }
@@ -385,19 +381,31 @@ impl Examination {
         self.note(CheckId::PrivateEndpoint, endpoint);
     }
 
+    /// What was said, and what to know about it.
+    fn evidence_of(error: &Error) -> String {
+        let said = error.message();
+        match fault_of(error) {
+            // R70.
+            Some(Fault::ForbiddenByRbac) => {
+                format!("{said}; a grant may take up to 24 hours to be seen")
+            }
+            Some(Fault::ForbiddenByPolicy) => {
+                format!("{said}; a grant may take some minutes to be seen")
+            }
+            Some(Fault::ForbiddenByConnection) => {
+                format!("{said} Examine it from a network that has an approved private endpoint")
+            }
+            _ => said.to_owned(),
+        }
+    }
+
     fn remedy_of(&self, error: &Error) -> String {
         let commands = &self.commands;
         match fault_of(error) {
-            Some(Fault::ForbiddenByRbac) => format!(
-                "{} (it may take up to 24 hours to be seen)",
-                commands.grant_role()
-            ),
+            Some(Fault::ForbiddenByRbac) => commands.grant_role(),
             Some(Fault::ForbiddenByPolicy) => commands.grant_policy(),
             Some(Fault::ForbiddenByFirewall) => commands.let_in(),
-            Some(Fault::ForbiddenByConnection) => format!(
-                "examine it from a network that has an approved private endpoint: {}",
-                commands.private_endpoints()
-            ),
+            Some(Fault::ForbiddenByConnection) => commands.private_endpoints(),
             Some(Fault::KeyOperationForbidden) => commands.allow_operations(),
             Some(Fault::KeyExpired) => commands.extend_expiry(),
             Some(Fault::KeyDisabled) => commands.enable(),
@@ -501,7 +509,7 @@ impl Examination {
                 "other bytes came out than went in",
                 "do not use this vault: what answers does not do what it says",
             ),
-            Err(error) => Finding::fail(error.message(), self.remedy_of(&error)),
+            Err(error) => Finding::fail(Self::evidence_of(&error), self.remedy_of(&error)),
         };
         self.note(CheckId::Unwrap, finding);
         let latency = slowest.map_or_else(
@@ -524,7 +532,7 @@ impl Examination {
             );
             Finding::warn(evidence, remedy)
         } else {
-            Finding::fail(error.message(), remedy)
+            Finding::fail(Self::evidence_of(error), remedy)
         };
         self.note(CheckId::Wrap, finding);
     }

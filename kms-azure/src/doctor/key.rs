@@ -27,8 +27,9 @@ pub(super) fn state(facts: &VersionFacts, now: SystemTime, commands: &Commands) 
         KeyState::Disabled => Finding::fail(format!("{name} is disabled"), commands.enable()),
         KeyState::Expired => Finding::fail(
             format!(
-                "{name} expired on {}: it does not wrap any more, though it goes on unwrapping",
-                date(facts.expires)
+                "{name} expired on {}: it does not wrap any more, though it goes on unwrapping{}",
+                date(facts.expires),
+                commands.rotation_note()
             ),
             commands.extend_expiry(),
         ),
@@ -60,11 +61,11 @@ pub(super) fn expiry(
     let days = left.as_secs().checked_div(DAY).unwrap_or_default();
     let evidence = format!("it ends on {}, in {days} days", date(Some(end)));
     Some(if left < ahead {
-        let remedy = format!(
-            "rotate before that, then rewrite what is stored: {}",
-            commands.rotate()
-        );
-        Finding::warn(evidence, remedy)
+        let note = commands.rotation_note();
+        Finding::warn(
+            format!("{evidence}: rotate before that, and rewrite what is stored{note}"),
+            commands.rotate(),
+        )
     } else {
         Finding::ok(evidence)
     })
@@ -124,16 +125,17 @@ pub(super) const fn pair(operations: Operations) -> [Operation; 2] {
 }
 
 pub(super) fn recovery(facts: &VersionFacts, commands: &Commands) -> Finding {
-    let protect = || format!("{} (this cannot be undone)", commands.protect_from_purge());
     match facts.recovery_level.as_deref() {
         None => Finding::unknown("the vault does not say", commands.recovery_level()),
         Some("Purgeable") => Finding::fail(
-            "recovery level Purgeable: a deleted key is gone, and all that it wrapped with it",
-            protect(),
+            "recovery level Purgeable: a deleted key is gone, and all that it wrapped with it; purge protection, once on, stays on",
+            commands.protect_from_purge(),
         ),
         Some(level) if level.contains("Purgeable") => Finding::warn(
-            format!("recovery level {level}: a deleted key can be purged before its time"),
-            protect(),
+            format!(
+                "recovery level {level}: a deleted key can be purged before its time; purge protection, once on, stays on"
+            ),
+            commands.protect_from_purge(),
         ),
         Some(level) => Finding::ok(format!("recovery level {level}")),
     }
@@ -145,10 +147,7 @@ pub(super) fn versions(list: &[VersionFacts], service: Service, now: SystemTime)
         .iter()
         .filter(|facts| facts.state(now) == KeyState::Expired)
         .count();
-    let evidence = format!(
-        "{} versions: {enabled} enabled, {ended} of all expired",
-        list.len()
-    );
+    let evidence = format!("all: {}, enabled: {enabled}, expired: {ended}", list.len());
     let is_near = list.len() >= HSM_VERSIONS.saturating_sub(HSM_VERSIONS_LEFT);
     if service == Service::ManagedHsm && is_near {
         return Finding::warn(

@@ -25,7 +25,7 @@ use kms_testkit::vault::{Fault, KeyStore, Operation, Role, Scope};
 use crate::support::{Lab, version_of, versionless};
 
 const NAME: &str = "etcd";
-const DEK: [u8; 32] = [0x5a; 32];
+const DEK: [u8; 32] = [0xa5; 32];
 
 /// A vault with a key of two versions.
 struct Old {

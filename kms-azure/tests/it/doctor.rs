@@ -274,9 +274,9 @@ async fn behind_a_proxy_dns_is_skipped() {
 #[tokio::test]
 async fn a_vault_that_does_not_answer_fails() {
     let ward = Ward::new("RSA-2048").await;
-    let transport =
-        trusting(&ward.lab.azure).with_address(ward.store.host_name(), closed_port().await);
-    let report = examined(ward.options().with_transport(transport)).await;
+    let port = closed_port().await.port();
+    let url = format!("https://{}:{port}/keys/etcd", ward.store.host_name());
+    let report = examined(ward.options_for(ward.lab.key(&url))).await;
     stops_at(&report, CheckId::Connection, "firewall");
 }
 
