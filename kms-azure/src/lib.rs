@@ -2,7 +2,9 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod activation;
+pub mod compat;
 pub mod credential;
+pub mod doctor;
 pub mod error;
 mod jitter;
 pub mod key_url;

@@ -178,6 +178,13 @@ impl Identity {
     }
 }
 
+impl Identity {
+    /// Whether it is whoever is signed in, rather than a program.
+    pub(crate) const fn is_person(&self) -> bool {
+        matches!(self.0, Kind::AzureCli { .. })
+    }
+}
+
 /// Names the identity, without its secret.
 impl fmt::Display for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

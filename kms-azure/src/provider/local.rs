@@ -9,7 +9,7 @@ use kms_core::{Error, ErrorKind, SecretBytes};
 use crate::vault::RsaPublicKey;
 
 /// The size of the RSA key that a ciphertext is under, by its length; `None` if there is none.
-pub(super) const fn rsa_bits(ciphertext_len: usize) -> Option<u16> {
+pub(crate) const fn rsa_bits(ciphertext_len: usize) -> Option<u16> {
     match ciphertext_len {
         256 => Some(2048),
         384 => Some(3072),
@@ -21,12 +21,12 @@ pub(super) const fn rsa_bits(ciphertext_len: usize) -> Option<u16> {
 /// A public key, ready to wrap.
 #[cfg(feature = "local-wrap")]
 #[derive(Clone, Debug)]
-pub(super) struct LocalKey(aws_lc_rs::rsa::PublicEncryptingKey);
+pub(crate) struct LocalKey(aws_lc_rs::rsa::PublicEncryptingKey);
 
 #[cfg(feature = "local-wrap")]
 impl LocalKey {
     /// `None` if this is no public key, which a vault does not give.
-    pub(super) fn new(key: &RsaPublicKey) -> Option<Self> {
+    pub(crate) fn new(key: &RsaPublicKey) -> Option<Self> {
         let components = aws_lc_rs::rsa::PublicKeyComponents {
             n: key.modulus.as_slice(),
             e: key.exponent.as_slice(),
@@ -35,7 +35,7 @@ impl LocalKey {
     }
 
     /// RSA-OAEP-256: OAEP with SHA-256 and MGF1 with SHA-256, no label (RFC 8017).
-    pub(super) fn wrap(&self, dek: &SecretBytes) -> Result<Vec<u8>, Error> {
+    pub(crate) fn wrap(&self, dek: &SecretBytes) -> Result<Vec<u8>, Error> {
         use aws_lc_rs::rsa::{OAEP_SHA256_MGF1SHA256, OaepPublicEncryptingKey};
         let failed = |_| Error::new(ErrorKind::Internal, "the DEK could not be wrapped");
         let key = OaepPublicEncryptingKey::new(self.0.clone()).map_err(failed)?;
@@ -49,15 +49,15 @@ impl LocalKey {
 /// Without the feature `local-wrap` there is no such key.
 #[cfg(not(feature = "local-wrap"))]
 #[derive(Clone, Copy, Debug)]
-pub(super) enum LocalKey {}
+pub(crate) enum LocalKey {}
 
 #[cfg(not(feature = "local-wrap"))]
 impl LocalKey {
-    pub(super) const fn new(_: &RsaPublicKey) -> Option<Self> {
+    pub(crate) const fn new(_: &RsaPublicKey) -> Option<Self> {
         None
     }
 
-    pub(super) fn wrap(&self, _: &SecretBytes) -> Result<Vec<u8>, Error> {
+    pub(crate) fn wrap(&self, _: &SecretBytes) -> Result<Vec<u8>, Error> {
         match *self {}
     }
 }

@@ -42,7 +42,7 @@
 
 mod algorithm;
 mod board;
-mod local;
+pub(crate) mod local;
 mod options;
 mod remote;
 mod watch;

@@ -32,7 +32,7 @@ impl Client {
         let mut builder = reqwest::Client::builder()
             .tls_backend_preconfigured(tls::config(&options.roots)?)
             .dns_resolver(Arc::new(Resolver {
-                addresses: options.addresses.clone(),
+                addresses: Arc::new(options.addresses.clone()),
             }))
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(options.connect_timeout)

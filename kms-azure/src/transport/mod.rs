@@ -13,7 +13,11 @@ mod tls;
 use core::fmt;
 use std::sync::Arc;
 
-use azure_core::http::{ClientOptions, RetryOptions, UserAgentOptions};
+use azure_core::http::headers::Headers;
+use azure_core::http::{
+    ClientOptions, HttpClient as _, Method, Request, RetryOptions, StatusCode, Url,
+    UserAgentOptions,
+};
 use kms_core::Error;
 
 pub use options::TransportOptions;
@@ -49,6 +53,13 @@ impl Transport {
     #[must_use]
     pub fn requests(&self) -> u64 {
         self.0.requests()
+    }
+
+    /// Sends one bare GET and gives status and headers back.
+    pub(crate) async fn probe(&self, url: Url) -> azure_core::Result<(StatusCode, Headers)> {
+        let request = Request::new(url, Method::Get);
+        let (status, headers, _) = self.0.execute_request(&request).await?.deconstruct();
+        Ok((status, headers))
     }
 
     /// Options for a client of the SDK that uses this transport and does not retry.

@@ -9,6 +9,8 @@ use kms_core::{Error, ErrorKind};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 
+use super::resolver::{NameNotResolved, look_up};
+
 /// Whose certificates are trusted.
 #[derive(Clone)]
 pub(super) enum Roots {
@@ -88,6 +90,16 @@ impl TransportOptions {
     pub fn with_address(mut self, host: &str, address: SocketAddr) -> Self {
         self.addresses.insert(host.to_ascii_lowercase(), address);
         self
+    }
+
+    /// The addresses that a host is reached at.
+    pub(crate) async fn resolve(&self, host: &str) -> Result<Vec<SocketAddr>, NameNotResolved> {
+        look_up(&self.addresses, host).await
+    }
+
+    /// Whether a proxy stands between, which resolves names itself.
+    pub(crate) const fn has_proxy(&self) -> bool {
+        self.proxy.is_some()
     }
 
     /// How long making a connection may take.

@@ -3,6 +3,7 @@
 use core::fmt;
 use core::net::SocketAddr;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
@@ -20,24 +21,32 @@ impl fmt::Display for NameNotResolved {
 
 impl core::error::Error for NameNotResolved {}
 
+/// The addresses of a host: the one given for it, or what this machine's resolver says.
+pub(super) async fn look_up(
+    given: &BTreeMap<String, SocketAddr>,
+    host: &str,
+) -> Result<Vec<SocketAddr>, NameNotResolved> {
+    if let Some(address) = given.get(&host.to_ascii_lowercase()) {
+        return Ok(vec![*address]);
+    }
+    let found = tokio::net::lookup_host((host, 0)).await;
+    let addresses: Vec<SocketAddr> = found.map(Iterator::collect).unwrap_or_default();
+    if addresses.is_empty() {
+        return Err(NameNotResolved);
+    }
+    Ok(addresses)
+}
+
 /// This machine's resolver, except for hosts whose address is given.
 pub(super) struct Resolver {
-    pub(super) addresses: BTreeMap<String, SocketAddr>,
+    pub(super) addresses: Arc<BTreeMap<String, SocketAddr>>,
 }
 
 impl Resolve for Resolver {
     fn resolve(&self, name: Name) -> Resolving {
-        let given = self.addresses.get(&name.as_str().to_ascii_lowercase());
-        if let Some(address) = given.copied() {
-            let only: Addrs = Box::new(core::iter::once(address));
-            return Box::pin(core::future::ready(Ok(only)));
-        }
+        let given = Arc::clone(&self.addresses);
         Box::pin(async move {
-            let found = tokio::net::lookup_host((name.as_str(), 0)).await;
-            let addresses: Vec<SocketAddr> = found.map(Iterator::collect).unwrap_or_default();
-            if addresses.is_empty() {
-                return Err(NameNotResolved.into());
-            }
+            let addresses = look_up(&given, name.as_str()).await?;
             let all: Addrs = Box::new(addresses.into_iter());
             Ok(all)
         })

@@ -1,8 +1,10 @@
 //! Key Vault as a provider, against the loopback vault.
 
+mod compat;
 mod conformance;
 mod counts;
 mod credentials;
+mod doctor;
 mod failures;
 mod rotation;
 mod secrecy;

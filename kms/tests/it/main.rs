@@ -4,6 +4,7 @@ mod arguments;
 mod cluster;
 mod command;
 mod decrypt;
+mod doctor;
 mod inspect;
 mod key;
 mod quickstart;

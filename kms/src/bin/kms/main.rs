@@ -12,6 +12,7 @@ use kms::Failure;
 use kms_core::{Clock, TokioClock};
 use tracing_subscriber::EnvFilter;
 
+use crate::args::doctor::Doctor;
 use crate::args::{Cli, Command};
 
 fn main() -> ExitCode {
@@ -43,6 +44,7 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Etcd(args) => command::etcd::run(args, clock).await,
         #[cfg(feature = "testing")]
         Command::Testkit(args) => command::testkit::run(args, clock).await,
+        Command::Doctor(command) => command::doctor::run(command, clock).await,
     }
 }
 
@@ -56,6 +58,7 @@ fn wants_json(command: &Command) -> bool {
         Command::Etcd(_) => false,
         #[cfg(feature = "testing")]
         Command::Testkit(_) => false,
+        Command::Doctor(Doctor::Azure(args)) => args.json,
     }
 }
 

@@ -1,8 +1,10 @@
 //! One command a file.
 
+pub(crate) mod azure;
 pub(crate) mod census;
 mod cluster;
 pub(crate) mod decrypt;
+pub(crate) mod doctor;
 pub(crate) mod etcd;
 pub(crate) mod inspect;
 pub(crate) mod key;

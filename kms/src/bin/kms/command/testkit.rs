@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use tempfile::NamedTempFile;
 
 use super::signals::StopSignals;
-use crate::args::{Testkit, TestkitVault};
+use crate::args::testkit::{Testkit, TestkitVault};
 
 const SECRET_MODE: u32 = 0o600;
 const PUBLIC_MODE: u32 = 0o644;

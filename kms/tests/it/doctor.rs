@@ -1,0 +1,131 @@
+//! `kms doctor azure`, against the loopback vault.
+
+use std::path::Path;
+
+use kms_testkit::vault::{Credential, Identity, Role, Scope, Vault};
+use tempfile::TempDir;
+
+use crate::command::{Ran, kms};
+
+const SECRET: &str = "correct-horse-battery-staple";
+
+struct Ward {
+    runtime: tokio::runtime::Runtime,
+    azure: Vault,
+    identity: Identity,
+    key: String,
+    directory: TempDir,
+}
+
+impl Ward {
+    fn new() -> Self {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let azure = runtime.block_on(Vault::builder().start()).unwrap();
+        let identity = azure.register([Credential::secret(SECRET)]).unwrap();
+        let store = azure.key_vault();
+        store.grant(&identity, Role::CryptoServiceEncryptionUser, Scope::Store);
+        let key = store.create_rsa_key("etcd", 2048).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("ca.pem"), azure.ca_pem()).unwrap();
+        std::fs::write(directory.path().join("secret"), SECRET).unwrap();
+        Self {
+            runtime,
+            azure,
+            identity,
+            key,
+            directory,
+        }
+    }
+
+    fn path(&self, name: &str) -> String {
+        let path: &Path = self.directory.path();
+        path.join(name).to_str().unwrap().to_owned()
+    }
+
+    fn examine(&self, more: &[&str]) -> Ran {
+        let (ca, secret) = (self.path("ca.pem"), self.path("secret"));
+        let authority = self.azure.authority();
+        let resolve: Vec<String> = self
+            .azure
+            .host_names()
+            .iter()
+            .map(|host| format!("--resolve={host}={}", self.azure.address()))
+            .collect();
+        let mut arguments = vec![
+            "doctor",
+            "azure",
+            "--key-id",
+            &self.key,
+            "--identity",
+            "secret",
+            "--tenant-id",
+            self.azure.tenant_id(),
+            "--client-id",
+            self.identity.client_id(),
+            "--client-secret-file",
+            &secret,
+            "--authority",
+            &authority,
+            "--ca-file",
+            &ca,
+            "--vault-domain",
+            "vault.localhost",
+        ];
+        arguments.extend(resolve.iter().map(String::as_str));
+        arguments.extend(more);
+        let _serving = self.runtime.enter();
+        kms(&arguments)
+    }
+}
+
+#[test]
+fn a_healthy_key_is_exit_code_0() {
+    let ward = Ward::new();
+    let ran = ward.examine(&["--json"]).ok();
+    let report = ran.json();
+    assert_eq!(report["summary"]["fail"], 0, "{report}");
+    assert_eq!(report["checks"][0]["id"], "identity");
+    assert_eq!(report["key"], ward.key.as_str());
+    let ran = ward.examine(&[]).ok();
+    let table = ran.text();
+    assert!(table.contains("ok       unwrap"), "{table}");
+    assert!(table.contains("az keyvault update"), "{table}");
+    assert!(!table.contains(SECRET));
+}
+
+#[test]
+fn a_missing_role_is_exit_code_1_with_the_command_that_mends_it() {
+    let ward = Ward::new();
+    let store = ward.azure.key_vault();
+    let role = Role::CryptoServiceEncryptionUser;
+    store.revoke(&ward.identity, role, &Scope::Store);
+    let ran = ward.examine(&[]);
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    let table = String::from_utf8(ran.stdout).unwrap();
+    assert!(table.contains("az role assignment create"), "{table}");
+    assert!(
+        ran.stderr.contains("the key cannot serve: read"),
+        "{}",
+        ran.stderr
+    );
+}
+
+/// R8.
+#[test]
+fn a_system_assigned_identity_is_exit_code_1() {
+    let ran = kms(&[
+        "doctor",
+        "azure",
+        "--key-id",
+        "https://kv1.vault.localhost/keys/etcd",
+        "--vault-domain",
+        "vault.localhost",
+        "--resolve",
+        "kv1.vault.localhost=127.0.0.1:1",
+        "--identity",
+        "system",
+    ]);
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    let table = String::from_utf8(ran.stdout).unwrap();
+    assert!(table.contains("az identity create"), "{table}");
+}
