@@ -455,7 +455,7 @@ impl Examination {
             .into_iter()
             .find(|id| self.status(*id) == Some(Status::Fail));
         let state = bundle.facts.state(self.options.clock.wall_time());
-        let blocker = blocker.or((!state.can_unwrap()).then_some(CheckId::State));
+        let blocker = blocker.or_else(|| (!state.can_unwrap()).then_some(CheckId::State));
         if let Some(blocker) = blocker {
             let waits = Finding::skipped(format!("waits for the check `{blocker}`"));
             for id in [CheckId::Wrap, CheckId::Unwrap, CheckId::Latency] {
