@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 use kms_cluster::snapshot::Snapshot;
-use kms_core::object::{Scan, ScanOptions};
+use kms_core::object::{Revision, Scan, ScanOptions};
 use kms_core::{CallOptions, Clock};
 use kms_envelope::reencrypt::{Census, CensusOptions, CensusProgress, CensusReport, take_census};
 use serde::Serialize;
@@ -130,6 +130,11 @@ pub async fn census(
             facts.sha256.clone_from(&info.sha256);
             sweep(snapshot.clone(), options, history, verify, progress).await?
         }
+        ClusterSource::Etcd(_) => {
+            let counted = scan(source, &options, history, verify, progress).await?;
+            facts.revision = counted.1.get();
+            counted.0
+        }
     };
     let mut outcome = verifier.map(|verifier| verifier.finish(plugins));
     if let Some((_, damaged)) = &mut outcome {
@@ -205,15 +210,14 @@ async fn sweep(
         .map_err(|error| Failure::new("internal", error.to_string(), "report this as a defect"))?
 }
 
-/// Page after page of a source that is asked.
-#[expect(dead_code, reason = "live etcd is the next source")]
+/// Page after page of a source that is asked; and the revision that was counted.
 async fn scan(
     source: &ClusterSource,
     options: &CensusOptions,
     history: bool,
     opener: Option<ObjectOpener>,
     progress: impl FnMut(CensusProgress),
-) -> Result<(CensusReport, Option<Verifier>), Failure> {
+) -> Result<((CensusReport, Option<Verifier>), Revision), Failure> {
     let options_of_scan = ScanOptions::default();
     let (report, revision) = take_census(
         source.objects(),
@@ -224,7 +228,7 @@ async fn scan(
     )
     .await?;
     let Some(mut opener) = opener else {
-        return Ok((report, None));
+        return Ok(((report, None), revision));
     };
     let mut verifier = Verifier::default();
     let mut pages = Scan::new(source.objects(), options_of_scan.with_at(revision));
@@ -234,5 +238,5 @@ async fn scan(
             verifier.check(&mut opener, key, &object.value).await;
         }
     }
-    Ok((report, Some(verifier)))
+    Ok(((report, Some(verifier)), revision))
 }

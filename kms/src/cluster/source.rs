@@ -3,6 +3,7 @@
 use core::fmt;
 use std::path::Path;
 
+use kms_cluster::etcd::{EtcdOptions, EtcdStore};
 use kms_cluster::snapshot::Snapshot;
 use kms_core::object::ObjectSource;
 
@@ -14,6 +15,8 @@ use crate::Failure;
 pub enum ClusterSource {
     /// A snapshot, or the database of a member that is stopped.
     Snapshot(Snapshot),
+    /// A live etcd.
+    Etcd(EtcdStore),
 }
 
 impl ClusterSource {
@@ -26,11 +29,21 @@ impl ClusterSource {
         Ok(Self::Snapshot(Snapshot::open(path)?))
     }
 
+    /// Connects to a live etcd.
+    ///
+    /// # Errors
+    ///
+    /// A [`Failure`] that names the end points.
+    pub async fn etcd(options: EtcdOptions) -> Result<Self, Failure> {
+        Ok(Self::Etcd(EtcdStore::connect(options).await?))
+    }
+
     /// The objects, page by page.
     #[must_use]
     pub fn objects(&self) -> &dyn ObjectSource {
         match self {
             Self::Snapshot(snapshot) => snapshot,
+            Self::Etcd(store) => store,
         }
     }
 }

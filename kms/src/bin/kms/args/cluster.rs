@@ -7,12 +7,43 @@ use clap::{Args, Subcommand, ValueEnum};
 
 /// Where a cluster's objects are.
 #[derive(Args, Debug)]
-#[group(required = true, multiple = false)]
 pub(crate) struct Source {
     /// A snapshot that `etcdctl snapshot save` made, or the database (`member/snap/db`) of a
     /// member that is stopped. It is only read.
-    #[arg(long, value_name = "FILE")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        required_unless_present = "etcd",
+        conflicts_with = "etcd"
+    )]
     pub(crate) snapshot: Option<PathBuf>,
+    /// A live etcd: a member of the cluster, such as `https://127.0.0.1:2379`; several if given
+    /// several times. It is only read.
+    #[arg(long, value_name = "URL")]
+    pub(crate) etcd: Vec<String>,
+    /// The certificate authority of etcd, in PEM.
+    #[arg(long, value_name = "FILE", requires = "etcd")]
+    pub(crate) etcd_ca: Option<PathBuf>,
+    /// The client certificate for etcd, in PEM.
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "etcd_ca",
+        requires = "etcd_key_file"
+    )]
+    pub(crate) etcd_cert: Option<PathBuf>,
+    /// The private key of that certificate, in PEM.
+    #[arg(long, value_name = "FILE", requires = "etcd_cert")]
+    pub(crate) etcd_key_file: Option<PathBuf>,
+    /// The name in etcd's certificate, if it is not that of the URL.
+    #[arg(long, value_name = "NAME", requires = "etcd_ca")]
+    pub(crate) etcd_server_name: Option<String>,
+    /// The user to log in to etcd as.
+    #[arg(long, value_name = "NAME", requires = "etcd_password_file")]
+    pub(crate) etcd_user: Option<String>,
+    /// The file whose first line is that user's password; only its owner may read it.
+    #[arg(long, value_name = "FILE", requires = "etcd_user")]
+    pub(crate) etcd_password_file: Option<PathBuf>,
 }
 
 /// What opens the objects.

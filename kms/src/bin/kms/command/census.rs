@@ -14,7 +14,7 @@ use super::{print, print_line};
 use crate::args::cluster::Census;
 
 pub(crate) async fn run(args: Census, clock: Arc<dyn Clock>) -> Result<(), Failure> {
-    let source = open_source(&args.source)?;
+    let source = open_source(&args.source, &clock).await?;
     let opener = opener(&args.keys, Arc::clone(&clock))?;
     let options = CensusOptions::default()
         .with_names(opener.as_ref().map(|opener| opener.names()))

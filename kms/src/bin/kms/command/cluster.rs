@@ -3,21 +3,47 @@
 use std::sync::Arc;
 
 use kms::cluster::{ClusterSource, ObjectOpener, OpenerOptions};
-use kms::{Failure, read_text};
+use kms::provider::read_passphrase;
+use kms::{Failure, read_secret, read_text};
+use kms_cluster::etcd::{EtcdOptions, EtcdTls, EtcdUser};
 use kms_core::Clock;
 use kms_envelope::kubernetes::EncryptionConfiguration;
 
 use crate::args::cluster::{Keys, Source};
 
-pub(crate) fn open_source(source: &Source) -> Result<ClusterSource, Failure> {
+pub(crate) async fn open_source(
+    source: &Source,
+    clock: &Arc<dyn Clock>,
+) -> Result<ClusterSource, Failure> {
     match &source.snapshot {
         Some(path) => ClusterSource::snapshot(path),
-        None => Err(Failure::usage(
-            "there is nothing to read from",
-            "give --snapshot FILE",
-        )),
+        None => ClusterSource::etcd(etcd_options(source, clock)?).await,
     }
 }
+
+fn etcd_options(source: &Source, clock: &Arc<dyn Clock>) -> Result<EtcdOptions, Failure> {
+    let mut options = EtcdOptions::new(source.etcd.iter().cloned())?.with_clock(Arc::clone(clock));
+    if let Some(authority) = &source.etcd_ca {
+        let mut tls = EtcdTls::new(read_text(authority)?.as_bytes())?;
+        if let (Some(certificate), Some(key)) = (&source.etcd_cert, &source.etcd_key_file) {
+            tls = tls.with_client(
+                read_text(certificate)?.as_bytes(),
+                read_secret(key, MAX_KEY_FILE)?,
+            )?;
+        }
+        if let Some(name) = &source.etcd_server_name {
+            tls = tls.with_server_name(name);
+        }
+        options = options.with_tls(tls);
+    }
+    if let (Some(user), Some(file)) = (&source.etcd_user, &source.etcd_password_file) {
+        options = options.with_user(EtcdUser::new(user, read_passphrase(file)?)?);
+    }
+    Ok(options)
+}
+
+/// The most that is read of a private key in PEM, in bytes.
+const MAX_KEY_FILE: usize = 64 * 1024;
 
 /// What opens the objects; `None` without a configuration.
 pub(crate) fn opener(keys: &Keys, clock: Arc<dyn Clock>) -> Result<Option<ObjectOpener>, Failure> {

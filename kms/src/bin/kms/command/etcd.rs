@@ -22,7 +22,7 @@ pub(crate) async fn run(args: Etcd, clock: Arc<dyn Clock>) -> Result<(), Failure
 }
 
 async fn run_get(args: EtcdGet, clock: Arc<dyn Clock>) -> Result<(), Failure> {
-    let source = open_source(&args.source)?;
+    let source = open_source(&args.source, &clock).await?;
     let opener = opener(&args.keys, clock)?;
     let key = ObjectKey::new(args.key.as_bytes())
         .map_err(|error| Failure::usage(error.to_string(), "give a whole etcd key"))?;
@@ -31,7 +31,7 @@ async fn run_get(args: EtcdGet, clock: Arc<dyn Clock>) -> Result<(), Failure> {
 }
 
 async fn run_export(args: EtcdExport, clock: Arc<dyn Clock>) -> Result<(), Failure> {
-    let source = open_source(&args.source)?;
+    let source = open_source(&args.source, &clock).await?;
     let opener = opener(&args.keys, clock)?;
     let prefix = args.prefix.unwrap_or_default();
     let request =
