@@ -19,7 +19,7 @@ use tempfile::TempDir;
 use tonic::transport::{Channel, Endpoint};
 
 /// The client that the store uses, as it was generated.
-#[expect(dead_code, reason = "the store needs more of it")]
+#[expect(dead_code, unused_imports, reason = "the store needs more of it")]
 #[path = "../../kms-cluster/src/etcd/proto.rs"]
 mod proto;
 
