@@ -61,7 +61,7 @@ async fn run(directory: &Path, bytes: u64, rounds: usize) {
         objects,
         file_bytes / f64::from(1 << 30)
     );
-    let bare = Bare::new(&*provider, &values).await;
+    let bare = Bare::new(&provider, &values).await;
     let mut times = [const { Vec::new() }; 5];
     for _ in 0..rounds {
         times[0].push(seconds(|| read(&path)));
