@@ -5,6 +5,7 @@
 //! - [`StaticProvider`]: keys in memory, given as text, for tests and for trying things out.
 //! - [`FaultProvider`]: makes any provider slow, failing, hanging or lying, by rate or by script.
 //! - [`objects`]: the same for object sources, stores and rewriters.
+//! - `vault` (by the feature of that name): a loopback Azure Key Vault and Managed HSM.
 //! - [`ManualClock`] and [`SeededRandom`]: time and randomness that a test is in charge of.
 //!
 //! # A provider of your own
