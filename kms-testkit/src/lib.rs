@@ -8,6 +8,7 @@
 //! - [`ManualClock`]: time that a test is in charge of.
 //! - `deterministic` (feature): keys, nonces and time out of one seed, for fuzzing harnesses.
 //! - `bench` (feature `criterion`): benchmark suites for whoever wrote a provider.
+//! - `vault` (by the feature of that name): a loopback Azure Key Vault and Managed HSM.
 //!
 //! # A provider of your own
 //!

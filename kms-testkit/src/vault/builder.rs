@@ -15,6 +15,7 @@ use super::entra::{TokenKey, uuid};
 use super::fault::FaultScript;
 use super::material::KeyPool;
 use super::names::Names;
+use super::route::is_name;
 use super::running::Vault;
 use super::server;
 use super::shifted_clock::ShiftedClock;
@@ -190,9 +191,11 @@ impl VaultBuilder {
     ///
     /// # Errors
     ///
+    /// [`ErrorKind::InvalidInput`] for a vault name that Azure would refuse or a domain that is none,
     /// [`ErrorKind::Io`] if the address cannot be listened on, [`ErrorKind::Internal`] if keys or
     /// certificates cannot be made.
     pub async fn start(self) -> Result<Vault, Error> {
+        self.check_names()?;
         let (listener, address) = bind(self.address).await?;
         let metadata = match self.metadata {
             Some(address) => Some(bind(address).await?),
@@ -260,6 +263,25 @@ impl VaultBuilder {
             metadata,
             tasks,
         })
+    }
+
+    fn check_names(&self) -> Result<(), Error> {
+        let invalid = |what: &str, name: &str| {
+            let message = format!("{what} `{name}` is not a valid name");
+            Err(Error::new(ErrorKind::InvalidInput, message))
+        };
+        let is_label = |label: &str| is_name(label) && !label.starts_with('-');
+        if let Some(name) = self
+            .more_vaults
+            .iter()
+            .find(|name| !is_label(name) || !(3..=24).contains(&name.len()))
+        {
+            return invalid("vault", name);
+        }
+        if !self.domain.split('.').all(is_label) {
+            return invalid("domain", &self.domain);
+        }
+        Ok(())
     }
 
     fn desk(&self, names: &Names, kind: Kind, name: &str, is_default: bool) -> Arc<Desk> {

@@ -9,14 +9,14 @@ use super::access::{Denied, Kind};
 use super::api_version::ApiVersion;
 use super::call::{Answer, Call};
 use super::entra::Caller;
+use super::execute::execute;
 use super::fault::Fault;
 use super::material::KeyKind;
 use super::operation::Operation;
-use super::perform::{Request, is_due, perform, rotate_due};
+use super::perform::is_due;
 use super::refusal::Refusal;
 use super::route::{Route, route};
 use super::state::{Desk, DeskState, Network, Shared};
-use super::store::View;
 
 /// The region that messages and headers name.
 pub(super) const REGION: &str = "westeurope";
@@ -159,60 +159,7 @@ fn work_now(
             return Err(Refusal::throttled(None));
         }
     }
-    carry_out(shared, desk, state, call, route, api)
-}
-
-fn carry_out(
-    shared: &Shared,
-    desk: &Desk,
-    state: &mut DeskState,
-    call: &Call,
-    route: &Route,
-    api: ApiVersion,
-) -> Result<Answer, Refusal> {
-    let now = shared.now();
-    state.store.forget(now);
-    rotate_due(&mut state.store, desk.kind, &shared.pool, now);
-    let view = View {
-        base: format!("https://{}", call.host),
-        api,
-        retention: state.store.retention,
-    };
-    let request = Request {
-        call,
-        route,
-        kind: desk.kind,
-        api,
-        view: &view,
-        pool: &shared.pool,
-        backup_key: &shared.backup_key,
-        deletion_seconds: i64::try_from(shared.deletion.as_secs()).unwrap_or(i64::MAX),
-        now,
-    };
-    perform(&mut state.store, &request)
-}
-
-/// What a call would do if nothing stood before the keys: no token, no role, no limit, no fault.
-pub(super) fn unguarded(
-    shared: &Shared,
-    desk: &Desk,
-    method: Method,
-    path: &str,
-    body: &Value,
-) -> Result<Answer, Refusal> {
-    let route = route(&method, path).ok_or_else(Refusal::no_route)?;
-    let url = shared.names.url(&desk.host);
-    let host = url.trim_start_matches("https://").to_owned();
-    let call = Call::inside(method, path, host, body.to_string().into_bytes());
-    let mut state = desk.lock();
-    carry_out(
-        shared,
-        desk,
-        &mut state,
-        &call,
-        &route,
-        ApiVersion::newest(),
-    )
+    execute(shared, desk, state, call, route, api)
 }
 
 fn reachable(network: Network, desk: &Desk, caller: &Caller) -> Result<(), Refusal> {
@@ -260,19 +207,4 @@ fn weighed(state: &DeskState, route: &Route, call: &Call) -> Option<(KeyKind, bo
         .version(route.name.as_deref()?, route.version.as_deref())
         .ok()?;
     Some((version.material.kind(), version.hsm))
-}
-
-/// Makes an answer name another version than the one that was used.
-pub(super) fn with_wrong_kid(mut body: Value) -> Value {
-    let place = if body.get("kid").is_some() {
-        body.get_mut("kid")
-    } else {
-        body.pointer_mut("/key/kid")
-    };
-    if let Some(kid) = place
-        && let Some((head, _)) = kid.as_str().and_then(|kid| kid.rsplit_once('/'))
-    {
-        *kid = format!("{head}/{:032x}", u128::MAX).into();
-    }
-    body
 }

@@ -6,13 +6,17 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use http::Method;
 use kms_core::{Error, ErrorKind};
+use rustls_pki_types::PrivatePkcs8KeyDer;
+use rustls_pki_types::pem::PemObject as _;
 use serde_json::{Value, json};
 
 use super::access::{Kind, Role, Scope};
-use super::dispatch::unguarded;
+use super::call::Answer;
 use super::entra::Identity;
+use super::execute::{import_pkcs8, unguarded};
 use super::fault::Fault;
 use super::operation::Operation;
+use super::refusal::Refusal;
 use super::state::{Desk, Network, Shared};
 
 /// One vault, or the Managed HSM. Clones are the same one.
@@ -129,6 +133,19 @@ impl KeyStore {
     /// [`ErrorKind::InvalidInput`] if the store refuses, as it would a client.
     pub fn create_rsa_key(&self, name: &str, bits: u32) -> Result<String, Error> {
         self.create(name, &json!({"kty": "RSA", "key_size": bits}))
+    }
+
+    /// Imports an RSA key of 2048, 3072 or 4096 bits from PKCS#8 in PEM, as a new version, and
+    /// returns its key id.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidInput`] if it is no such key, or the store refuses.
+    pub fn import_rsa_key(&self, name: &str, pem: &str) -> Result<String, Error> {
+        let der = PrivatePkcs8KeyDer::from_pem_slice(pem.as_bytes())
+            .map_err(|_| Error::new(ErrorKind::InvalidInput, "not a PKCS#8 key in PEM"))?;
+        let answer = import_pkcs8(&self.shared, &self.desk, name, der.secret_pkcs8_der());
+        kid(&bundle(answer)?)
     }
 
     /// Makes an AES key of 128, 192 or 256 bits; an HSM alone can.
@@ -252,9 +269,7 @@ impl KeyStore {
 
     /// What a client could ask for, without asking who is there.
     fn run(&self, method: Method, path: &str, body: &Value) -> Result<Value, Error> {
-        unguarded(&self.shared, &self.desk, method, path, body)
-            .map(|answer| answer.body.unwrap_or_default())
-            .map_err(|refusal| Error::new(ErrorKind::InvalidInput, refusal.message))
+        bundle(unguarded(&self.shared, &self.desk, method, path, body))
     }
 }
 
@@ -264,4 +279,10 @@ fn kid(bundle: &Value) -> Result<String, Error> {
         .and_then(Value::as_str)
         .map(str::to_owned)
         .ok_or_else(|| Error::new(ErrorKind::Internal, "a key without an id"))
+}
+
+fn bundle(answer: Result<Answer, Refusal>) -> Result<Value, Error> {
+    answer
+        .map(|answer| answer.body.unwrap_or_default())
+        .map_err(|refusal| Error::new(ErrorKind::InvalidInput, refusal.message))
 }

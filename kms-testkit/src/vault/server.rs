@@ -17,12 +17,12 @@ use tokio_rustls::TlsAcceptor;
 
 use super::admin;
 use super::call::Call;
-use super::dispatch::{REGION, Served, serve, with_wrong_kid};
+use super::dispatch::{REGION, Served, serve};
 use super::entra::{managed_identity, token, uuid};
 use super::fault::Fault;
 use super::refusal::Refusal;
 use super::state::Shared;
-use super::wire::{Body, Cut, empty, json, proxy_error, set, truncated};
+use super::wire::{Body, Cut, empty, json, proxy_error, set, truncated, with_wrong_kid};
 
 /// Larger requests are refused.
 const MAX_BODY: usize = 1024 * 1024;

@@ -72,6 +72,21 @@ pub(super) fn truncated(status: u16, mut headers: HeaderMap, body: &Value) -> Re
     response(status, headers, body)
 }
 
+/// Makes an answer name another version than the one that was used.
+pub(super) fn with_wrong_kid(mut body: Value) -> Value {
+    let place = if body.get("kid").is_some() {
+        body.get_mut("kid")
+    } else {
+        body.pointer_mut("/key/kid")
+    };
+    if let Some(kid) = place
+        && let Some((head, _)) = kid.as_str().and_then(|kid| kid.rsplit_once('/'))
+    {
+        *kid = format!("{head}/{:032x}", u128::MAX).into();
+    }
+    body
+}
+
 fn full(text: String) -> Body {
     Full::new(Bytes::from(text))
         .map_err(|never: Infallible| match never {})

@@ -65,6 +65,18 @@ pub(super) fn import(store: &mut Store, request: &Request<'_>) -> Result<Answer,
     add(store, request, version)
 }
 
+/// A key that is there already.
+pub(in crate::vault) fn import_rsa(
+    store: &mut Store,
+    request: &Request<'_>,
+    pkcs8: &[u8],
+) -> Result<Answer, Refusal> {
+    let material = Material::Rsa(RsaKey::from_pkcs8(pkcs8)?);
+    let hsm = request.kind == Kind::ManagedHsm;
+    let version = Properties::default().version(material, hsm, None, request.now)?;
+    add(store, request, version)
+}
+
 fn rsa(jwk: &Jwk) -> Result<RsaKey, Refusal> {
     RsaKey::from_parts(&RsaParts {
         n: public("n", jwk.n.as_ref())?,

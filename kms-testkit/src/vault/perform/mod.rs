@@ -20,6 +20,7 @@ use super::refusal::Refusal;
 use super::route::Route;
 use super::store::{BackupKey, Store, View};
 
+pub(super) use self::import::import_rsa;
 pub(super) use self::rotate::{is_due, rotate_due};
 
 /// A call that is authenticated, permitted and admitted.

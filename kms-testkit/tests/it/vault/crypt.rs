@@ -277,3 +277,22 @@ async fn keys_are_imported_as_they_are() {
     let refused = vault_client.call("PUT", "/keys/aes", body).await;
     assert_eq!(refused.error().2, "KeyTypeNotSupported");
 }
+
+#[tokio::test]
+async fn a_key_in_pem_is_imported_as_it_is() {
+    let vault = Vault::builder().start().await.unwrap();
+    let pem = include_str!("../../../src/vault/material/pool/rsa-3072.pem");
+    let (first, second) = (vault.key_vault(), vault.managed_hsm());
+    first.import_rsa_key("kek", pem).unwrap();
+    let kid = second.import_rsa_key("kek", pem).unwrap();
+    let (here, there) = (
+        Client::operator(&vault, &first).await,
+        Client::operator(&vault, &second).await,
+    );
+    let body = json!({"alg": "RSA-OAEP", "value": "AAAA"});
+    let wrapped = here.post("/keys/kek/wrapkey", body).await.ok();
+    let body = json!({"alg": "RSA-OAEP", "value": wrapped["value"]});
+    let opened = there.post("/keys/kek/unwrapkey", body).await.ok();
+    assert_eq!(opened, json!({"kid": kid, "value": "AAAA"}));
+    assert!(first.import_rsa_key("kek", "no key").is_err());
+}

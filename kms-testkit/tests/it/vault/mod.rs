@@ -1,5 +1,6 @@
 //! The loopback Key Vault and Managed HSM, over the wire.
 
+mod admin;
 mod client;
 mod crypt;
 mod errors;

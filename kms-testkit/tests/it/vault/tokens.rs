@@ -180,6 +180,9 @@ impl Assertion<'_> {
     }
 }
 
+/// A change to the header and the claims.
+type Edit = fn(&mut Value, &mut Value);
+
 #[tokio::test]
 async fn a_certificate_vouches_for_the_assertion_it_signed() {
     let (clock, vault, _) = lab().await;
@@ -204,7 +207,7 @@ async fn a_certificate_vouches_for_the_assertion_it_signed() {
         .send("RS256", &RSA_PKCS1_SHA256, |_, _| {})
         .await
         .ok();
-    let edits: [(fn(&mut Value, &mut Value), &str); 7] = [
+    let edits: [(Edit, &str); 7] = [
         (
             |header, _| header["x5t#S256"] = "AAAA".into(),
             "AADSTS700027",

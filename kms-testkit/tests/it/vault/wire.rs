@@ -290,6 +290,14 @@ async fn a_second_vault_is_another_vault() {
     let kid = restored["key"]["kid"].as_str().unwrap();
     assert!(kid.starts_with(&second.url()));
     assert!(vault.vault_named("third").is_none());
+    for builder in [
+        Vault::builder().vault("x"),
+        Vault::builder().vault("with.dot"),
+        Vault::builder().domain("a..b"),
+    ] {
+        let error = builder.start().await.unwrap_err();
+        assert_eq!(error.kind(), kms_core::ErrorKind::InvalidInput);
+    }
 }
 
 #[tokio::test]
