@@ -45,11 +45,13 @@ pub(super) fn from_sdk(error: &azure_core::Error, identity: &Identity) -> Error 
             "the token service cannot be reached",
         )
         .with_remedy("check network, proxy and firewall to the token service"),
-        // Could quote what it cannot read.
+        // The SDK's text could quote what it cannot read; and of what is no JSON, such as a proxy's
+        // 503, it does not tell the status.
         SdkKind::DataConversion => no_token(
-            ErrorKind::Protocol,
+            ErrorKind::Unavailable,
             "the token service's answer cannot be read",
-        ),
+        )
+        .with_remedy("wait; if it lasts, check what answers as the token service"),
         _ => no_token(ErrorKind::Unauthenticated, &readable(&error.to_string()))
             .with_remedy(remedy_of(identity)),
     }

@@ -298,3 +298,6 @@ impl fmt::Debug for Credential {
         f.debug_tuple("Credential").field(&self.0.name).finish()
     }
 }
+
+#[cfg(test)]
+mod tests;

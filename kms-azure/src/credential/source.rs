@@ -159,3 +159,116 @@ impl ClientAssertion for Assertions {
         Ok(assertion.as_str().to_owned())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use kms_core::{OsRandom, TokioClock};
+
+    use super::*;
+    use crate::transport::fake::Fake;
+
+    const CLIENT: &str = "01234567-89ab-cdef-0123-456789abcdef";
+    const RESOURCE: &str = "/subscriptions/0/resourceGroups/rg/providers/Microsoft.ManagedIdentity/userAssignedIdentities/kms";
+    const SCOPE: &str = "https://vault.azure.cn/.default";
+
+    fn source(identity: Identity, transport: &Transport) -> IdentitySource {
+        IdentitySource {
+            identity,
+            authority: Authority::new("https://login.chinacloudapi.cn").unwrap(),
+            transport: transport.clone(),
+            clock: Arc::new(TokioClock::new()),
+            random: Arc::new(OsRandom),
+        }
+    }
+
+    /// R18: a user-assigned identity, by whichever of its ids.
+    #[tokio::test]
+    async fn the_metadata_service_is_asked_for_the_identity_that_is_meant() {
+        for (identity, asked) in [
+            (Identity::managed(CLIENT), format!("client_id={CLIENT}")),
+            (
+                Identity::managed_by_object_id(CLIENT),
+                format!("object_id={CLIENT}"),
+            ),
+            (
+                Identity::managed_by_resource_id(RESOURCE),
+                format!("msi_res_id={}", RESOURCE.replace('/', "%2F")),
+            ),
+        ] {
+            let (fake, transport) = Fake::new(|_| {
+                let body = r#"{"access_token":"t","expires_on":"1799999999","token_type":"Bearer","resource":"r"}"#;
+                (200, vec![], body.to_owned())
+            });
+            let token = source(identity.unwrap(), &transport)
+                .fetch(SCOPE)
+                .await
+                .unwrap();
+            assert_eq!(token.token.secret(), "t");
+            let seen = fake.seen.lock().unwrap();
+            let (url, headers) = &seen[0];
+            assert!(url.starts_with("http://169.254.169.254/metadata/identity/oauth2/token?"));
+            assert!(
+                url.contains("resource=https%3A%2F%2Fvault.azure.cn"),
+                "{url}"
+            );
+            assert!(url.contains(&asked), "{url}");
+            assert_eq!(headers.get_optional_str(&"metadata".into()), Some("true"));
+        }
+    }
+
+    #[tokio::test]
+    async fn an_identity_that_this_machine_does_not_have() {
+        let (_, transport) = Fake::new(|_| {
+            let body = r#"{"error":"invalid_request","error_description":"Identity not found"}"#;
+            (400, vec![], body.to_owned())
+        });
+        let identity = Identity::managed(CLIENT).unwrap();
+        let error = source(identity, &transport).fetch(SCOPE).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unauthenticated);
+        assert!(error.message().contains("Identity not found"), "{error}");
+        assert!(
+            error.remedy().contains("assigned to this machine"),
+            "{}",
+            error.remedy()
+        );
+    }
+
+    #[tokio::test]
+    async fn the_authority_of_the_cloud_is_asked() {
+        let (fake, transport) = Fake::new(|_| (503, vec![], "busy".to_owned()));
+        let secret = SecretBytes::from_vec(b"hunter2".to_vec());
+        let secret = super::super::SecretSource::given(secret);
+        let identity = Identity::client_secret("t", CLIENT, secret).unwrap();
+        let error = source(identity, &transport).fetch(SCOPE).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
+        assert_eq!(
+            fake.urls(),
+            ["https://login.chinacloudapi.cn/t/oauth2/v2.0/token"],
+            "once"
+        );
+    }
+
+    /// It could quote a token.
+    #[tokio::test]
+    async fn an_answer_that_cannot_be_read_is_not_repeated() {
+        let (_, transport) = Fake::new(|_| {
+            (
+                200,
+                vec![],
+                r#"{"access_token":["eyJ-secret"],"expires_in":"eyJ-secret"}"#.to_owned(),
+            )
+        });
+        let secret = super::super::SecretSource::given(SecretBytes::from_vec(b"x".to_vec()));
+        for identity in [
+            Identity::client_secret("t", CLIENT, secret),
+            Identity::managed(CLIENT),
+        ] {
+            let error = source(identity.unwrap(), &transport)
+                .fetch(SCOPE)
+                .await
+                .unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Unavailable);
+            assert!(!format!("{error} {error:?}").contains("eyJ"), "{error:?}");
+        }
+    }
+}

@@ -48,6 +48,7 @@ pub(super) struct Board {
     newest: Option<VersionFacts>,
     success: Option<(Tick, SystemTime)>,
     failure: Option<Error>,
+    next_look: Option<SystemTime>,
     /// How many looks have ended, with whatever outcome.
     looks: u64,
     last: Option<Decision>,
@@ -73,6 +74,7 @@ impl Board {
             newest: None,
             success: None,
             failure: None,
+            next_look: None,
             looks: 0,
             last: None,
         }
@@ -88,6 +90,14 @@ impl Board {
 
     pub(super) const fn failure(&self) -> Option<&Error> {
         self.failure.as_ref()
+    }
+
+    pub(super) const fn next_look(&self) -> Option<SystemTime> {
+        self.next_look
+    }
+
+    pub(super) fn will_look(&mut self, wall: SystemTime, pause: Duration) {
+        self.next_look = wall.checked_add(pause);
     }
 
     /// Whether the newest version is another than at the look before, or has changed.

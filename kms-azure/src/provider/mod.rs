@@ -70,9 +70,6 @@ use algorithm::MAX_DEK;
 use remote::Remote;
 use watch::Watch;
 
-/// The most attempts of one call.
-const MAX_ATTEMPTS: u32 = 4;
-
 /// A key of Azure Key Vault or Managed HSM.
 ///
 /// A key id without a version is followed: new versions become active by themselves, at the same
@@ -111,7 +108,7 @@ impl KeyVaultProvider {
         let (clock, random) = (vault.clock(), vault.random());
         let watch = Arc::new(Watch::new(vault, key, options));
         let policy = RetryPolicy::default()
-            .with_max_attempts(MAX_ATTEMPTS)
+            .with_max_attempts(options.max_attempts)
             .with_budget(options.budget);
         let retry = Retry::new(Remote::new(Arc::clone(&watch)), clock.clone(), random);
         let shared = Coalesce::new(retry.with_policy(policy));
@@ -151,6 +148,7 @@ impl KeyVaultProvider {
             active: active.map(|key| key.bundle.facts.url.clone()),
             pending: board.pending(wall),
             last_look: board.success().map(|(_, wall)| wall),
+            next_look: board.next_look(),
             last_error: board.failure().cloned(),
             vault_is_left_alone: self.watch.vault.is_left_alone(),
         }
@@ -186,6 +184,8 @@ pub struct KeyHealth {
     pub pending: Option<Pending>,
     /// When the vault was last looked at with success.
     pub last_look: Option<SystemTime>,
+    /// When it will be looked at next. Long past, if the background task does not get to run.
+    pub next_look: Option<SystemTime>,
     /// What was wrong at the last look, if anything was.
     pub last_error: Option<Error>,
     /// The vault has failed several times in a row and is left alone for some seconds.

@@ -46,6 +46,7 @@ pub struct ProviderOptions {
     pub(super) activation_delay: Option<Duration>,
     pub(super) stale_after: Option<Duration>,
     pub(super) budget: Duration,
+    pub(super) max_attempts: u32,
     pub(super) operations: Operations,
     pub(super) aes: AesMode,
     pub(super) wraps_locally: bool,
@@ -59,6 +60,7 @@ impl Default for ProviderOptions {
             activation_delay: None,
             stale_after: None,
             budget: Duration::from_secs(10),
+            max_attempts: 4,
             operations: Operations::default(),
             aes: AesMode::default(),
             wraps_locally: true,
@@ -103,6 +105,13 @@ impl ProviderOptions {
     #[must_use]
     pub const fn with_budget(mut self, budget: Duration) -> Self {
         self.budget = budget;
+        self
+    }
+
+    /// The most attempts of one call, the first included. 4.
+    #[must_use]
+    pub const fn with_max_attempts(mut self, attempts: u32) -> Self {
+        self.max_attempts = attempts;
         self
     }
 

@@ -66,12 +66,7 @@ impl Watch {
     /// The version that wraps now; waits for the very first look, and for no other.
     pub(super) async fn current(&self, deadline: Option<Tick>) -> Result<Arc<ActiveKey>, Error> {
         if self.board().looks() == 0 {
-            let first = pin!(async {
-                let _turn = self.turn.lock().await;
-                if self.board().looks() == 0 {
-                    self.look_and_record().await;
-                }
-            });
+            let first = pin!(self.first_look());
             let end = deadline.unwrap_or_else(|| self.clock.now() + self.options.budget);
             if let Either::Right(_) = select(first, self.clock.sleep_until(end)).await {
                 return Err(Error::new(
@@ -82,6 +77,13 @@ impl Watch {
         }
         self.board()
             .current(self.clock.now(), self.clock.wall_time())
+    }
+
+    async fn first_look(&self) {
+        let _turn = self.turn.lock().await;
+        if self.board().looks() == 0 {
+            self.look_and_record().await;
+        }
     }
 
     /// Looks at the key now, and not before the call. Callers who come while others wait for
@@ -225,15 +227,17 @@ impl Watch {
     /// The background task.
     pub(super) async fn keep_up(&self) {
         let mut failures = 0_u32;
+        self.first_look().await;
         loop {
-            let pause = match self.refresh().await {
-                Ok(()) => {
+            let failure = self.board().failure().cloned();
+            let pause = match failure {
+                None => {
                     failures = 0;
                     let interval = self.options.poll_interval;
                     let tenth = interval.checked_div(10).unwrap_or_default();
                     interval.saturating_sub(jitter::up_to(&*self.random, tenth))
                 }
-                Err(_) => {
+                Some(_) => {
                     let most = self.options.retry_interval.min(self.options.poll_interval);
                     let pause = jitter::doubling(FIRST_RETRY.min(most), most, failures);
                     failures = failures.saturating_add(1);
@@ -241,6 +245,7 @@ impl Watch {
                 }
             };
             let next = self.clock.now() + pause;
+            self.board().will_look(self.clock.wall_time(), pause);
             // However many hints there are, a look is not made sooner than this.
             let soonest = self.clock.now() + FIRST_RETRY.min(pause);
             let hinted = pin!(async {
@@ -248,6 +253,7 @@ impl Watch {
                 self.clock.sleep_until(soonest).await;
             });
             select(hinted, self.clock.sleep_until(next)).await;
+            let _recorded = self.refresh().await;
         }
     }
 }

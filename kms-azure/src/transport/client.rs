@@ -100,3 +100,58 @@ impl fmt::Debug for Client {
         f.debug_struct("Client").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use azure_core::http::{Method, Transport as SdkTransport};
+
+    use super::*;
+    use crate::transport::fake::Fake;
+
+    async fn ask(url: &str, body: &str) -> (Result<usize, ErrorKind>, usize) {
+        let body = body.to_owned();
+        let (fake, transport) = Fake::new(move |_| (200, vec![], body.clone()));
+        let options = transport.client_options();
+        let sdk: SdkTransport = options.transport.unwrap();
+        let mut request = Request::new(url.parse().unwrap(), Method::Get);
+        let answer = sdk
+            .send(&azure_core::http::Context::new(), &mut request)
+            .await;
+        let answer = match answer {
+            Ok(answer) => Ok(answer.into_body().collect().await.unwrap().len()),
+            Err(error) => Err(crate::error::find::<Error>(&error).unwrap().kind()),
+        };
+        let sent = fake.urls().len();
+        assert_eq!(transport.requests(), sent as u64);
+        (answer, sent)
+    }
+
+    #[tokio::test]
+    async fn nothing_is_sent_without_tls_but_to_this_machine() {
+        for url in [
+            "http://kv1.vault.azure.net/",
+            "http://169.254.169.254.evil.example/",
+            "http://169.254.169.253/",
+        ] {
+            assert_eq!(ask(url, "x").await, (Err(ErrorKind::Protocol), 0), "{url}");
+        }
+        for url in [
+            "https://kv1.vault.azure.net/",
+            "http://169.254.169.254/metadata",
+            "http://127.0.0.1:41001/",
+        ] {
+            assert_eq!(ask(url, "x").await, (Ok(1), 1), "{url}");
+        }
+    }
+
+    #[tokio::test]
+    async fn answers_are_bounded() {
+        let url = "https://kv1.vault.azure.net/";
+        let most = "x".repeat(MAX_ANSWER);
+        assert_eq!(ask(url, &most).await.0, Ok(MAX_ANSWER));
+        assert_eq!(
+            ask(url, &format!("{most}x")).await.0,
+            Err(ErrorKind::Protocol)
+        );
+    }
+}

@@ -4,6 +4,8 @@
 //! ours share one [`Transport`], so connections, trusted certificates, proxy and DNS are set once.
 
 mod client;
+#[cfg(test)]
+pub(crate) mod fake;
 mod options;
 mod resolver;
 mod tls;

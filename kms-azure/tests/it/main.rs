@@ -2,5 +2,11 @@
 
 mod compat;
 mod conformance;
+mod counts;
+mod credentials;
 mod doctor;
+mod failures;
+mod rotation;
+mod secrecy;
 mod support;
+mod transport;

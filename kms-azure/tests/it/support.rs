@@ -80,6 +80,25 @@ impl Lab {
         .unwrap()
     }
 
+    /// A provider whose pauses are not jittered, after its first look.
+    pub(crate) async fn steady(&self, url: &str) -> KeyVaultProvider {
+        let key = self.key(url);
+        let options = VaultOptions::new(self.clock())
+            .with_units_in_ten_seconds(None)
+            .with_random(Arc::new(NoJitter));
+        let credential = self.credential();
+        let vault = Vault::new(key.host().clone(), &credential, &self.transport, options).unwrap();
+        let provider = KeyVaultProvider::new(vault, key, ProviderOptions::default()).unwrap();
+        until("the first look is made", || self.sleeps(&provider)).await;
+        provider
+    }
+
+    /// Whether the background task has nothing to do but wait for its next look.
+    pub(crate) fn sleeps(&self, provider: &KeyVaultProvider) -> bool {
+        let next = provider.health().next_look;
+        next.is_some_and(|next| next > self.clock.wall_time())
+    }
+
     pub(crate) fn provider(&self, url: &str, options: ProviderOptions) -> KeyVaultProvider {
         let key = self.key(url);
         KeyVaultProvider::new(self.vault(&key), key, options).unwrap()
@@ -121,4 +140,54 @@ pub(crate) fn create(store: &KeyStore, name: &str, kind: &str) -> String {
         _ => store.create_ec_key(name),
     }
     .unwrap()
+}
+
+/// Lets other tasks run until this holds. What never holds ends the test after a minute.
+pub(crate) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let waiting = async {
+        while !holds() {
+            tokio::task::yield_now().await;
+        }
+    };
+    let minute = std::time::Duration::from_secs(60);
+    assert!(
+        tokio::time::timeout(minute, waiting).await.is_ok(),
+        "{what}"
+    );
+}
+
+/// No jitter: pauses are as long as they may be.
+#[derive(Debug)]
+pub(crate) struct NoJitter;
+
+impl kms_core::SecureRandom for NoJitter {
+    fn fill(&self, bytes: &mut [u8]) -> Result<(), kms_core::Error> {
+        bytes.fill(0);
+        Ok(())
+    }
+}
+
+/// An identity with a certificate, and that certificate with its key in PEM.
+pub(crate) fn client_certificate(lab: &Lab) -> (vault::Identity, String) {
+    use aws_lc_rs::encoding::AsDer as _;
+    let pair = aws_lc_rs::rsa::KeyPair::generate(aws_lc_rs::rsa::KeySize::Rsa2048).unwrap();
+    let der: aws_lc_rs::encoding::Pkcs8V1Der<'_> = pair.as_der().unwrap();
+    let key = rcgen::KeyPair::from_pkcs8_der_and_sign_algo(
+        &rustls_pki_types::PrivatePkcs8KeyDer::from(der.as_ref()),
+        &rcgen::PKCS_RSA_SHA256,
+    )
+    .unwrap();
+    let certificate = rcgen::CertificateParams::new(Vec::new())
+        .unwrap()
+        .self_signed(&key)
+        .unwrap()
+        .pem();
+    let identity = lab
+        .azure
+        .register([vault::Credential::Certificate(certificate.clone())])
+        .unwrap();
+    for store in [lab.azure.key_vault(), lab.azure.managed_hsm()] {
+        store.grant(&identity, Role::CryptoServiceEncryptionUser, Scope::Store);
+    }
+    (identity, format!("{}{certificate}", key.serialize_pem()))
 }

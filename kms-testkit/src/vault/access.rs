@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use kms_core::Tick;
+use serde::Deserialize;
 
 use super::operation::Operation;
 
@@ -15,7 +16,7 @@ pub(super) enum Kind {
 
 /// A built-in role. Granted on a vault it is Azure's role of that name (`Key Vault Crypto …`),
 /// granted on a Managed HSM the HSM's local one (`Managed HSM Crypto …`).
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Role {
     /// On a vault everything. On an HSM only recovering and purging: its officers use no keys.

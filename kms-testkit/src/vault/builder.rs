@@ -9,13 +9,15 @@ use kms_core::{Clock, Error, ErrorKind, TokioClock};
 use tokio::net::TcpListener;
 
 use super::access::{Access, Kind};
+use super::admin::Admin;
 use super::certificates;
-use super::entra::TokenKey;
+use super::entra::{TokenKey, uuid};
 use super::fault::FaultScript;
 use super::material::KeyPool;
 use super::names::Names;
 use super::running::Vault;
 use super::server;
+use super::shifted_clock::ShiftedClock;
 use super::state::{Desk, DeskState, Entra, Network, Shared};
 use super::store::{BackupKey, Retention, Store};
 use super::throttle::Throttle;
@@ -38,6 +40,7 @@ pub struct VaultBuilder {
     retention: Retention,
     deletion: Duration,
     generate_keys: bool,
+    admin: bool,
     metadata: Option<SocketAddr>,
 }
 
@@ -57,6 +60,7 @@ impl Default for VaultBuilder {
             },
             deletion: Duration::ZERO,
             generate_keys: false,
+            admin: false,
             metadata: None,
         }
     }
@@ -140,6 +144,30 @@ impl VaultBuilder {
         self
     }
 
+    /// Takes commands over HTTP too, at [`Vault::admin_url`], for test programs in other languages:
+    /// they do there what a Rust test does through its handles. The clock then runs as it did, and
+    /// can be moved ahead.
+    ///
+    /// | request | body |
+    /// |---|---|
+    /// | `POST /clock` | `{"advance_seconds": 3600}` |
+    /// | `POST /faults` | `{"store": "vault", "operation": "unwrapKey", "fault": "status", "status": 503, "times": 1}` |
+    /// | `DELETE /faults` | |
+    /// | `POST /identities` | `{"secret": "…"}` |
+    /// | `POST /roles`, `DELETE /roles` | `{"store": "managed_hsm", "object_id": "…", "role": "CryptoUser", "key": "kek", "delay_seconds": 60}` |
+    /// | `POST /network` | `{"store": "vault", "network": "Private"}` |
+    /// | `GET /calls` | |
+    ///
+    /// Stores are `vault` and `managed_hsm`; faults of `tokens` are those of the token service. Faults
+    /// are `slow` with `ms`, `throttled` with or without `retry_after_seconds`, `status` and
+    /// `proxy_status` with `status`, `drop`, `hang`, `wrong_kid` and `truncated`. What is optional:
+    /// `operation` (any), `times` (always), `key` (the whole store), `delay_seconds`.
+    #[must_use]
+    pub const fn admin(mut self) -> Self {
+        self.admin = true;
+        self
+    }
+
     /// Makes every RSA key anew. By default the first few of each size come from a set that stands
     /// in the source, because making them is slow: good for tests, and public.
     #[must_use]
@@ -161,20 +189,31 @@ impl VaultBuilder {
             None => None,
         };
         let names = Names::new(self.domain.clone(), address.port());
-        let vault = self.desk(&names, Kind::KeyVault, DEFAULT_NAME);
-        let managed_hsm = self.desk(&names, Kind::ManagedHsm, DEFAULT_NAME);
+        let vault = self.desk(&names, Kind::KeyVault, DEFAULT_NAME, true);
+        let managed_hsm = self.desk(&names, Kind::ManagedHsm, DEFAULT_NAME, true);
         let more = self.more_vaults.iter();
-        let more = more.map(|name| self.desk(&names, Kind::KeyVault, name));
+        let more = more.map(|name| self.desk(&names, Kind::KeyVault, name, false));
         let stores: BTreeMap<_, _> = [&vault, &managed_hsm]
             .map(Arc::clone)
             .into_iter()
             .chain(more)
             .map(|desk| (desk.host.clone(), desk))
             .collect();
-        let hosts: Vec<String> = stores.keys().cloned().chain([names.login_host()]).collect();
+        let mut hosts: Vec<String> = stores.keys().cloned().chain([names.login_host()]).collect();
+        let mut clock = self.clock;
+        let mut admin = None;
+        if self.admin {
+            let shifted = Arc::new(ShiftedClock::new(clock));
+            clock = Arc::clone(&shifted) as Arc<dyn Clock>;
+            hosts.push(names.admin_host());
+            admin = Some(Admin {
+                path: format!("/{}", uuid()?),
+                clock: shifted,
+            });
+        }
         let certificates = certificates::issue(hosts.clone())?;
         let shared = Arc::new(Shared {
-            clock: self.clock,
+            clock,
             names,
             stores,
             pool: if self.generate_keys {
@@ -187,6 +226,7 @@ impl VaultBuilder {
             token_lifetime: self.token_lifetime,
             backup_key: BackupKey::generate()?,
             deletion: self.deletion,
+            admin,
             entra: Mutex::new(Entra {
                 tenants: vec![self.tenant.clone()],
                 ..Entra::default()
@@ -212,7 +252,7 @@ impl VaultBuilder {
         })
     }
 
-    fn desk(&self, names: &Names, kind: Kind, name: &str) -> Arc<Desk> {
+    fn desk(&self, names: &Names, kind: Kind, name: &str, is_default: bool) -> Arc<Desk> {
         let state = DeskState {
             store: Store::new(self.retention),
             access: Access::default(),
@@ -223,7 +263,7 @@ impl VaultBuilder {
             calls: BTreeMap::new(),
         };
         let host = names.store_host(kind, name);
-        Arc::new(Desk::new(name.to_owned(), kind, host, state))
+        Arc::new(Desk::new(name.to_owned(), kind, host, is_default, state))
     }
 }
 

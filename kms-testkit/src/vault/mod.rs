@@ -1,6 +1,7 @@
 //! A loopback Azure Key Vault and Managed HSM, with the token service they trust.
 
 mod access;
+mod admin;
 mod api_version;
 mod builder;
 mod call;
@@ -17,6 +18,7 @@ mod refusal;
 mod route;
 mod running;
 mod server;
+mod shifted_clock;
 mod state;
 mod store;
 mod throttle;

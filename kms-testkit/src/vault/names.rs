@@ -30,6 +30,10 @@ impl Names {
         format!("login.{}", self.domain)
     }
 
+    pub(super) fn admin_host(&self) -> String {
+        format!("admin.{}", self.domain)
+    }
+
     /// The URL of a host; without a port if it is the usual one.
     pub(super) fn url(&self, host: &str) -> String {
         match self.port {

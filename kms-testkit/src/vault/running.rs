@@ -65,6 +65,16 @@ impl Vault {
         self.metadata.map(|address| format!("http://{address}"))
     }
 
+    /// Where commands are taken over HTTP, if the double was [asked](VaultBuilder::admin) to. Who
+    /// knows this URL may do everything. The commands are listed in the documentation of
+    /// [`VaultBuilder::admin`].
+    #[must_use]
+    pub fn admin_url(&self) -> Option<String> {
+        let admin = self.shared.admin.as_ref()?;
+        let base = self.shared.names.url(&self.shared.names.admin_host());
+        Some(format!("{base}{}", admin.path))
+    }
+
     /// The tenant of the stores and of all identities.
     #[must_use]
     pub fn tenant_id(&self) -> &str {
@@ -185,10 +195,7 @@ impl Vault {
 
     /// Nothing is disturbed any more, tokens or stores.
     pub fn clear_faults(&self) {
-        self.shared.entra().faults.clear();
-        for desk in self.shared.stores.values() {
-            desk.lock().faults.clear();
-        }
+        self.shared.clear_faults();
     }
 
     fn handle(&self, desk: &Arc<Desk>) -> KeyStore {

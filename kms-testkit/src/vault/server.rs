@@ -15,6 +15,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
+use super::admin;
 use super::call::Call;
 use super::dispatch::{REGION, Served, serve, with_wrong_kid};
 use super::entra::{managed_identity, token, uuid};
@@ -101,6 +102,10 @@ async fn respond(
     }
     if call.host_name() == shared.names.login_host() {
         return token(&shared, &call).await;
+    }
+    if call.host_name() == shared.names.admin_host() {
+        let (status, body) = admin::answer(&shared, &call);
+        return Ok(json(status, HeaderMap::new(), &body));
     }
     let Some(desk) = shared.stores.get(call.host_name()).map(Arc::clone) else {
         return Ok(json(404, HeaderMap::new(), &Refusal::no_route().body()));

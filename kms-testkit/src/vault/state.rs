@@ -7,8 +7,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::UNIX_EPOCH;
 
 use kms_core::Clock;
+use serde::Deserialize;
 
 use super::access::{Access, Kind};
+use super::admin::Admin;
 use super::entra::{Directory, TokenKey};
 use super::fault::FaultScript;
 use super::material::KeyPool;
@@ -32,6 +34,8 @@ pub(super) struct Shared {
     /// How long a deletion takes.
     pub(super) deletion: Duration,
     pub(super) entra: Mutex<Entra>,
+    /// If commands are taken over HTTP.
+    pub(super) admin: Option<Admin>,
 }
 
 /// What changes in the token service.
@@ -50,6 +54,8 @@ pub(super) struct Desk {
     pub(super) kind: Kind,
     /// `NAME.ZONE`
     pub(super) host: String,
+    /// The one of its kind that is always there.
+    pub(super) is_default: bool,
     inner: Mutex<DeskState>,
 }
 
@@ -65,7 +71,7 @@ pub(super) struct DeskState {
 }
 
 /// From where a store can be reached.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Network {
     /// From everywhere.
@@ -78,11 +84,18 @@ pub enum Network {
 }
 
 impl Desk {
-    pub(super) const fn new(name: String, kind: Kind, host: String, state: DeskState) -> Self {
+    pub(super) const fn new(
+        name: String,
+        kind: Kind,
+        host: String,
+        is_default: bool,
+        state: DeskState,
+    ) -> Self {
         Self {
             name,
             kind,
             host,
+            is_default,
             inner: Mutex::new(state),
         }
     }
@@ -107,6 +120,14 @@ impl Shared {
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
         i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+    }
+
+    /// Nothing is disturbed any more.
+    pub(super) fn clear_faults(&self) {
+        self.entra().faults.clear();
+        for desk in self.stores.values() {
+            desk.lock().faults.clear();
+        }
     }
 
     pub(super) fn entra(&self) -> MutexGuard<'_, Entra> {

@@ -3,7 +3,7 @@
 use core::convert::Infallible;
 use core::fmt;
 
-use futures_util::stream;
+use futures_util::{StreamExt as _, stream};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full, StreamBody};
@@ -62,8 +62,13 @@ pub(super) fn truncated(status: u16, mut headers: HeaderMap, body: &Value) -> Re
     );
     set(&mut headers, "content-length", &text.len().to_string());
     text.truncate(text.len() / 2);
-    let parts = [Ok(Frame::data(Bytes::from(text))), Err(Cut)];
-    let body = StreamBody::new(stream::iter(parts)).boxed_unsync();
+    let half = stream::once(async { Ok(Frame::data(Bytes::from(text))) });
+    let end = stream::once(async {
+        // What came before is sent only while its successor is waited for.
+        tokio::task::yield_now().await;
+        Err(Cut)
+    });
+    let body = StreamBody::new(half.chain(end)).boxed_unsync();
     response(status, headers, body)
 }
 

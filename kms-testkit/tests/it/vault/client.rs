@@ -10,7 +10,7 @@ use rustls::pki_types::pem::PemObject as _;
 use serde_json::Value;
 
 pub(crate) const API: &str = "7.6";
-const SECRET: &str = "not so secret";
+pub(crate) const SECRET: &str = "not so secret";
 
 /// Trusts the double and nobody else, and finds its names.
 pub(crate) fn http(vault: &Vault) -> reqwest::Client {

@@ -2,3 +2,8 @@
 
 mod client;
 mod crypt;
+mod errors;
+mod life;
+mod roles;
+mod tokens;
+mod wire;

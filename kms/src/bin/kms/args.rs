@@ -4,6 +4,8 @@ pub(crate) mod azure;
 pub(crate) mod doctor;
 
 use std::ffi::OsString;
+#[cfg(feature = "testing")]
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -65,6 +67,46 @@ The plaintext is what kube-apiserver serialized: for a Secret that is protobuf b
         after_help = "Example:\n  kms doctor azure --key-id https://myvault.vault.azure.net/keys/etcd"
     )]
     Doctor(doctor::Doctor),
+    /// Stand-ins for cloud services, to test against. Never for keys that matter.
+    #[cfg(feature = "testing")]
+    #[command(
+        subcommand,
+        after_help = "Example:\n  kms testkit vault --ca-out ca.pem --info-out info.json --hosts-out hosts"
+    )]
+    Testkit(Testkit),
+}
+
+#[cfg(feature = "testing")]
+#[derive(Debug, Subcommand)]
+pub(crate) enum Testkit {
+    /// Serve an Azure Key Vault, a Managed HSM and the token service they trust, on this machine.
+    #[command(after_help = "\
+Example:
+  kms testkit vault --listen 127.0.0.1:8443 --ca-out ca.pem --info-out info.json --hosts-out hosts
+
+Append the hosts to /etc/hosts and let clients trust ca.pem; log in with what info.json says. Its
+`admin_url` takes commands that move the clock, plan faults and grant roles.")]
+    Vault(TestkitVault),
+}
+
+#[cfg(feature = "testing")]
+#[derive(Args, Debug)]
+pub(crate) struct TestkitVault {
+    /// The address to listen on; port 0 takes a free one.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8443")]
+    pub(crate) listen: SocketAddr,
+    /// Write the certificate authority to trust here, in PEM.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca_out: Option<PathBuf>,
+    /// Write URLs and credentials here, as JSON that only the owner may read.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) info_out: Option<PathBuf>,
+    /// Write the lines here that /etc/hosts needs.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) hosts_out: Option<PathBuf>,
+    /// Serve the metadata of a machine here too, over plain HTTP, for managed identities.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) metadata_listen: Option<SocketAddr>,
 }
 
 #[derive(Args, Debug)]

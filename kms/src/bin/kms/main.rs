@@ -41,6 +41,8 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Inspect(args) => command::inspect::run(&args),
         Command::Decrypt(args) => command::decrypt::run(args, clock).await,
         Command::Doctor(command) => command::doctor::run(command, clock).await,
+        #[cfg(feature = "testing")]
+        Command::Testkit(args) => command::testkit::run(args, clock).await,
     }
 }
 
@@ -51,6 +53,8 @@ fn wants_json(command: &Command) -> bool {
         Command::Inspect(args) => args.json,
         Command::Decrypt(args) => args.json,
         Command::Doctor(Doctor::Azure(args)) => args.json,
+        #[cfg(feature = "testing")]
+        Command::Testkit(_) => false,
     }
 }
 

@@ -7,6 +7,9 @@ pub(crate) mod inspect;
 pub(crate) mod key;
 pub(crate) mod quickstart;
 pub(crate) mod serve;
+pub(crate) mod signals;
+#[cfg(feature = "testing")]
+pub(crate) mod testkit;
 
 use std::io::{self, Write as _};
 

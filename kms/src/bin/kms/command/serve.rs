@@ -8,8 +8,8 @@ use kms::provider::{ProviderUri, parse_address};
 use kms_core::Clock;
 use kms_plugin::server::{self, Plugin};
 use kms_plugin::socket::{ListenOptions, Listener};
-use tokio::signal::unix::{SignalKind, signal};
 
+use super::signals::StopSignals;
 use crate::args::{Serve, StatusVersion};
 
 pub(crate) async fn run(args: Serve, clock: Arc<dyn Clock>) -> Result<(), Failure> {
@@ -36,18 +36,7 @@ pub(crate) async fn run(args: Serve, clock: Arc<dyn Clock>) -> Result<(), Failur
         options = options.with_owner_gid(gid);
     }
     let listener = Listener::bind(&address, &options).await?;
-    let waiting = |e| Failure::io("listening for signals", e);
-    let mut terminate = signal(SignalKind::terminate()).map_err(waiting)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(waiting)?;
-    // A terminal that hangs up is no reason to leave a cluster without its plugin.
-    let _hangup = signal(SignalKind::hangup()).map_err(waiting)?;
+    let stop = StopSignals::catch()?;
     eprintln!("kms: serving {name} on {address}; stop with SIGTERM or Ctrl-C");
-    let stop = async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        eprintln!("kms: stopping");
-    };
-    Ok(plugin.serve(listener, stop).await?)
+    Ok(plugin.serve(listener, stop.received()).await?)
 }
