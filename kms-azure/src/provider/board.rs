@@ -297,7 +297,7 @@ impl Board {
             return Err(failure.clone());
         };
         let age = now.since(success);
-        if !failure.is_retryable() {
+        if is_about_the_key(failure.kind()) {
             return Err(failure.clone());
         }
         if age <= self.stale_after {
@@ -369,6 +369,23 @@ impl Board {
     pub(super) fn pending(&self, wall: SystemTime) -> Option<Pending> {
         self.activation.pending(wall)
     }
+}
+
+/// Whether a failed look says something of the key or of the right to use it, so that what was seen
+/// before counts no more. All else, such as an answer of something in between, says only that the
+/// vault was not reached.
+const fn is_about_the_key(kind: ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::KeyNotFound
+            | ErrorKind::KeyDisabled
+            | ErrorKind::KeyExpired
+            | ErrorKind::KeyNotYetValid
+            | ErrorKind::KeyDestroyed
+            | ErrorKind::PermissionDenied
+            | ErrorKind::Unauthenticated
+            | ErrorKind::Unsupported
+    )
 }
 
 /// What a look still needs.

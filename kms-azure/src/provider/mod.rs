@@ -28,6 +28,7 @@
 //! | cannot be reached, for longer | unavailable | unavailable | unavailable |
 //! | throttles | go on | throttled | throttled |
 //! | is slower than the caller's deadline | go on | deadline_exceeded | deadline_exceeded |
+//! | something else answers in its place | go on as if it could not be reached | protocol | protocol |
 //! | key expired | key_expired | key_expired | goes on |
 //! | key not yet valid | key_not_yet_valid | key_not_yet_valid | goes on |
 //! | active version disabled | key_disabled | key_disabled | key_disabled for its data |

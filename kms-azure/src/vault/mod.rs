@@ -27,10 +27,10 @@ use azure_security_keyvault_keys::{KeyClient, KeyClientOptions};
 use futures_util::TryStreamExt as _;
 use kms_core::{CallOptions, Clock, Error, ErrorKind, SecretBytes, SecureRandom};
 
-use crate::credential::Credential;
+use crate::credential::{Authority, Credential, Identity};
 use crate::error::{Operation, from_sdk};
 use crate::key_url::{KeyUrl, VaultHost};
-use crate::transport::Transport;
+use crate::transport::{Transport, TransportOptions};
 
 pub use key::{KeyBundle, KeyKind, RsaPublicKey, VersionFacts};
 pub use options::VaultOptions;
@@ -83,7 +83,27 @@ pub(crate) struct Product {
 }
 
 impl Vault {
-    /// A client. Nothing is sent yet.
+    /// A client in the usual way: what this machine trusts is trusted, there is no proxy, and
+    /// tokens come from the vault's own cloud. Nothing is sent yet.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Io`] if this machine has no trusted certificates.
+    pub fn connect(
+        host: VaultHost,
+        identity: Identity,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, Error> {
+        let transport = Transport::new(&TransportOptions::default())?;
+        let options = VaultOptions::new(Arc::clone(&clock));
+        let random = Arc::clone(&options.random);
+        let authority = Authority::of(host.cloud());
+        let credential = Credential::new(identity, authority, &transport, clock, random);
+        Self::new(host, &credential, &transport, options)
+    }
+
+    /// A client, by way of a transport and with a credential that others may share. Nothing is
+    /// sent yet.
     ///
     /// # Errors
     ///

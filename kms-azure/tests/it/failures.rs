@@ -435,7 +435,6 @@ async fn an_operation_that_the_key_does_not_allow() {
     assert_eq!(case.answers().await, FINE);
 }
 
-/// The least that a key must allow is what it is used for: no more is asked of it.
 #[tokio::test]
 async fn an_answer_that_names_another_key() {
     let case = Case::new().await;
@@ -445,6 +444,22 @@ async fn an_answer_that_names_another_key() {
         [Ok(()), Ok(()), Err(ErrorKind::Protocol)]
     );
     assert_eq!(case.answers().await, FINE);
+}
+
+/// A captive portal's 404 must not pass for a key that is gone.
+#[tokio::test]
+async fn something_else_answers_in_the_vaults_place() {
+    let case = Case::new().await;
+    case.store.disturb(None, Fault::ProxyStatus(404), None);
+    case.look().await;
+    assert_eq!(
+        case.answers().await,
+        [Ok(()), Ok(()), Err(ErrorKind::Protocol)]
+    );
+    case.lab.clock.advance(16 * MINUTE);
+    assert_eq!(case.answers().await, all(ErrorKind::Protocol));
+    case.lab.azure.clear_faults();
+    case.recovers().await;
 }
 
 /// EC keys can never serve: said before the first wrap, with the reason.

@@ -17,7 +17,6 @@ use super::refusal::Refusal;
 use super::route::{Route, route};
 use super::state::{Desk, DeskState, Network, Shared};
 use super::store::View;
-use super::throttle::cost;
 
 /// The region that messages and headers name.
 pub(super) const REGION: &str = "westeurope";
@@ -155,8 +154,8 @@ fn work_now(
             ),
         })?;
     if desk.kind == Kind::KeyVault {
-        let weight = cost(route.operation, weighed(state, route, call));
-        if !state.throttle.admit(weight, tick) {
+        let weighed = weighed(state, route, call);
+        if !state.throttle.admit(route.operation, weighed, tick) {
             return Err(Refusal::throttled(None));
         }
     }

@@ -15,32 +15,37 @@ const CAPACITY: u64 = 4_000;
 #[derive(Debug)]
 pub(super) struct Throttle {
     capacity: Option<u64>,
+    limit_creation: bool,
     window: u128,
     spent: u64,
 }
 
 impl Throttle {
     /// `scale` is the part of the documented capacity there is; `None` never throttles.
-    pub(super) fn new(scale: Option<f64>) -> Self {
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            clippy::cast_precision_loss,
-            reason = "a float as an integer saturates, and a small integer as a float is exact"
-        )]
+    pub(super) fn new(scale: Option<f64>, limit_creation: bool) -> Self {
         let capacity = scale.map(|scale| (CAPACITY as f64 * scale) as u64);
         Self {
             capacity,
+            limit_creation,
             window: 0,
             spent: 0,
         }
     }
 
-    /// Whether the call is served.
-    pub(super) fn admit(&mut self, cost: u64, now: Tick) -> bool {
+    /// Whether the call is served. `key` is its kind, and whether hardware holds it.
+    pub(super) fn admit(
+        &mut self,
+        operation: Operation,
+        key: Option<(KeyKind, bool)>,
+        now: Tick,
+    ) -> bool {
         let Some(capacity) = self.capacity else {
             return true;
         };
+        if makes_key(operation) && !self.limit_creation {
+            return true;
+        }
+        let cost = cost(operation, key);
         let window = now
             .since(Tick::ORIGIN)
             .as_millis()
@@ -60,14 +65,11 @@ impl Throttle {
 }
 
 /// What a call weighs, from the table of service limits: the capacity over the limit of its row.
-pub(super) const fn cost(operation: Operation, key: Option<(KeyKind, bool)>) -> u64 {
+const fn cost(operation: Operation, key: Option<(KeyKind, bool)>) -> u64 {
     let Some((kind, hsm)) = key else {
         return 1;
     };
-    if matches!(
-        operation,
-        Operation::Create | Operation::Import | Operation::Rotate
-    ) {
+    if makes_key(operation) {
         return if hsm { 400 } else { 200 };
     }
     match (kind, hsm) {
@@ -79,18 +81,26 @@ pub(super) const fn cost(operation: Operation, key: Option<(KeyKind, bool)>) -> 
     }
 }
 
+const fn makes_key(operation: Operation) -> bool {
+    matches!(
+        operation,
+        Operation::Create | Operation::Import | Operation::Rotate
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Facts of the vendor's table: so many calls of a kind fit into one window, and no more.
+    const CHEAP: Option<(KeyKind, bool)> = Some((KeyKind::Rsa(2048), false));
+
+    /// The vendor's table: so many calls of a kind fit into one window, and no more.
     #[test]
     fn each_row_of_the_table_of_limits() {
         let row = |operation, kind, hsm| {
-            let mut throttle = Throttle::new(Some(1.0));
-            let cost = cost(operation, Some((kind, hsm)));
+            let mut throttle = Throttle::new(Some(1.0), true);
             (0..5_000)
-                .take_while(|_| throttle.admit(cost, Tick::ORIGIN))
+                .take_while(|_| throttle.admit(operation, Some((kind, hsm)), Tick::ORIGIN))
                 .count()
         };
         for (bits, other) in [
@@ -108,11 +118,20 @@ mod tests {
 
     #[test]
     fn a_new_window_is_empty_and_a_refused_call_costs_nothing() {
-        let mut throttle = Throttle::new(Some(0.001));
-        assert!(throttle.admit(4, Tick::ORIGIN));
-        assert!(!throttle.admit(1, Tick::ORIGIN + Duration::from_millis(9_999)));
-        assert!(throttle.admit(4, Tick::ORIGIN + WINDOW));
-        let mut throttle = Throttle::new(None);
-        assert!(throttle.admit(u64::MAX, Tick::ORIGIN) && throttle.admit(1, Tick::ORIGIN));
+        let get = |throttle: &mut Throttle, now| throttle.admit(Operation::Get, CHEAP, now);
+        let mut throttle = Throttle::new(Some(0.0005), true);
+        let end = Tick::ORIGIN + Duration::from_millis(9_999);
+        assert!(get(&mut throttle, Tick::ORIGIN) && get(&mut throttle, Tick::ORIGIN));
+        assert!(!get(&mut throttle, end));
+        assert!(get(&mut throttle, Tick::ORIGIN + WINDOW));
+    }
+
+    #[test]
+    fn what_is_not_limited() {
+        let mut throttle = Throttle::new(Some(0.0), false);
+        assert!(throttle.admit(Operation::Create, CHEAP, Tick::ORIGIN));
+        assert!(!throttle.admit(Operation::Get, CHEAP, Tick::ORIGIN));
+        let mut throttle = Throttle::new(None, true);
+        assert!(throttle.admit(Operation::Get, CHEAP, Tick::ORIGIN));
     }
 }

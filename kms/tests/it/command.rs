@@ -49,19 +49,26 @@ fn command(arguments: &[&str]) -> Command {
     command
 }
 
-/// A `kms serve` that is killed when the test ends.
+/// A server that is killed when the test ends.
 pub(crate) struct Served(Child);
 
 impl Served {
     /// Starts it and waits for its socket.
     pub(crate) fn start(arguments: &[&str], socket: &Path) -> Self {
+        Self::start_until(arguments, || {
+            std::os::unix::net::UnixStream::connect(socket).is_ok()
+        })
+    }
+
+    /// Starts a server and waits until it is `ready`.
+    pub(crate) fn start_until(arguments: &[&str], ready: impl Fn() -> bool) -> Self {
         let mut served = Self(command(arguments).stdin(Stdio::null()).spawn().unwrap());
         loop {
-            if std::os::unix::net::UnixStream::connect(socket).is_ok() {
+            if ready() {
                 return served;
             }
             if let Some(status) = served.0.try_wait().unwrap() {
-                panic!("kms serve ended with {status}");
+                panic!("kms ended with {status}");
             }
             std::thread::yield_now();
         }

@@ -8,3 +8,5 @@ mod inspect;
 mod key;
 mod quickstart;
 mod serve;
+#[cfg(feature = "testing")]
+mod testkit;

@@ -67,12 +67,15 @@ fn certificate(
     surroundings: &Surroundings<'_>,
 ) -> Result<(), &'static str> {
     let header = |name| token.header.get(name).and_then(|value| value.as_str());
+    // Some clients pad, some do not.
+    let named = |name| header(name).map(|value| value.trim_end_matches('='));
     let thumbprint = |algorithm| URL_SAFE_NO_PAD.encode(digest::digest(algorithm, der));
-    let named = header("x5t#S256").map_or_else(
-        || header("x5t").is_some_and(|x5t| x5t == thumbprint(&digest::SHA1_FOR_LEGACY_USE_ONLY)),
-        |x5t| x5t == thumbprint(&digest::SHA256),
-    );
-    if !named {
+    let registered = match (named("x5t#S256"), named("x5t")) {
+        (Some(x5t), _) => x5t == thumbprint(&digest::SHA256),
+        (None, Some(x5t)) => x5t == thumbprint(&digest::SHA1_FOR_LEGACY_USE_ONLY),
+        (None, None) => false,
+    };
+    if !registered {
         return Err(
             "AADSTS700027: The certificate with the identifier used to sign the client assertion is not \
              registered on application.",

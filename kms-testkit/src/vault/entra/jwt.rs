@@ -36,8 +36,12 @@ impl Jwt {
         self.claims.get(claim)?.as_str()
     }
 
+    /// Seconds since 1970; clients may send a fraction too.
     pub(super) fn time(&self, claim: &str) -> Option<i64> {
-        self.claims.get(claim)?.as_i64()
+        let value = self.claims.get(claim)?;
+        value
+            .as_i64()
+            .or_else(|| value.as_f64().map(|seconds| seconds.floor() as i64))
     }
 
     /// `aud` may be one text or a list.

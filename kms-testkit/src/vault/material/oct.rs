@@ -267,7 +267,7 @@ fn cbc_iv(iv: Option<&[u8]>) -> Result<[u8; BLOCK], Refusal> {
 }
 
 fn whole_blocks(algorithm: &str, len: usize) -> Result<(), Refusal> {
-    if len == 0 || len % BLOCK != 0 {
+    if len == 0 || !len.is_multiple_of(BLOCK) {
         return Err(length(algorithm, len));
     }
     Ok(())

@@ -3,6 +3,7 @@
 mod client;
 mod crypt;
 mod errors;
+mod interop;
 mod life;
 mod roles;
 mod tokens;

@@ -104,6 +104,10 @@ pub(crate) struct TestkitVault {
     /// Write the lines here that /etc/hosts needs.
     #[arg(long, value_name = "FILE")]
     pub(crate) hosts_out: Option<PathBuf>,
+    /// Limit how many keys are made, as the service does: 20 in ten seconds, 10 in hardware. The
+    /// other limits of a vault always hold.
+    #[arg(long)]
+    pub(crate) limit_creation: bool,
     /// Serve the metadata of a machine here too, over plain HTTP, for managed identities.
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) metadata_listen: Option<SocketAddr>,

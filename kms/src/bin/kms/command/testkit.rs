@@ -35,6 +35,9 @@ async fn vault(args: TestkitVault, clock: Arc<dyn Clock>) -> Result<(), Failure>
         .clock(clock)
         .generate_keys()
         .admin();
+    if !args.limit_creation {
+        builder = builder.unlimited_creation();
+    }
     if let Some(address) = args.metadata_listen {
         builder = builder.metadata(address);
     }
