@@ -130,7 +130,8 @@ fn a_blind_replica_follows_at_its_first_look() {
 #[test]
 fn what_becomes_unusable_stops_writes_and_nothing_older_is_taken() {
     let versions = [version(1, 0), version(2, 1000)];
-    let damage: [(fn(&mut Candidate), Stop); 4] = [
+    type Damage = fn(&mut Candidate);
+    let damage: [(Damage, Stop); 4] = [
         (|it| it.enabled = false, Stop::Disabled),
         (|it| it.allows_wrapping = false, Stop::NotAllowed),
         (|it| it.expires = Some(at(9_000)), Stop::Expired),

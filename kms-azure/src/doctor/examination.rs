@@ -455,8 +455,8 @@ impl Examination {
             .into_iter()
             .find(|id| self.status(*id) == Some(Status::Fail));
         let state = bundle.facts.state(self.options.clock.wall_time());
-        let blocker = blocker.or_else(|| (!state.can_unwrap()).then_some(CheckId::State));
-        if let Some(blocker) = blocker {
+        let unusable = (!state.can_unwrap()).then_some(CheckId::State);
+        if let Some(blocker) = blocker.or(unusable) {
             let waits = Finding::skipped(format!("waits for the check `{blocker}`"));
             for id in [CheckId::Wrap, CheckId::Unwrap, CheckId::Latency] {
                 self.note(id, waits.clone());
