@@ -191,11 +191,11 @@ impl VaultBuilder {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidInput`] for a vault name that Azure would refuse or a domain that is none,
-    /// [`ErrorKind::Io`] if the address cannot be listened on, [`ErrorKind::Internal`] if keys or
+    /// [`ErrorKind::InvalidInput`] for a vault name or a retention that Azure would refuse, or a domain
+    /// that is none, [`ErrorKind::Io`] if the address cannot be listened on, [`ErrorKind::Internal`] if keys or
     /// certificates cannot be made.
     pub async fn start(self) -> Result<Vault, Error> {
-        self.check_names()?;
+        self.check()?;
         let (listener, address) = bind(self.address).await?;
         let metadata = match self.metadata {
             Some(address) => Some(bind(address).await?),
@@ -265,7 +265,7 @@ impl VaultBuilder {
         })
     }
 
-    fn check_names(&self) -> Result<(), Error> {
+    fn check(&self) -> Result<(), Error> {
         let invalid = |what: &str, name: &str| {
             let message = format!("{what} `{name}` is not a valid name");
             Err(Error::new(ErrorKind::InvalidInput, message))
@@ -280,6 +280,10 @@ impl VaultBuilder {
         }
         if !self.domain.split('.').all(is_label) {
             return invalid("domain", &self.domain);
+        }
+        if !(7..=90).contains(&self.retention.days) {
+            let message = "deleted keys are kept for 7 to 90 days";
+            return Err(Error::new(ErrorKind::InvalidInput, message));
         }
         Ok(())
     }

@@ -130,7 +130,7 @@ fn parse_form(text: &str) -> Vec<(String, String)> {
 }
 
 /// Percent-decoding; what is not a valid escape stays as it is.
-pub(super) fn percent_decode(text: &str) -> String {
+fn percent_decode(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((&first, tail)) = rest.split_first() {

@@ -73,8 +73,6 @@ fn due(key: &KeyRecord, now: i64) -> Option<i64> {
     let attributes = key.latest()?.attributes;
     policy
         .due(attributes.created, attributes.expires)
-        // A policy that is younger than the time it names acts when it is set.
-        .map(|due| due.max(attributes.created))
         .filter(|due| *due <= now)
 }
 

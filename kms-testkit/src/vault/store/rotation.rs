@@ -98,8 +98,10 @@ impl RotationPolicy {
         Ok(self)
     }
 
-    /// When a version that was made then, and expires then, is to be followed by another.
+    /// When a version that was made then, and expires then, is to be followed by another: not before
+    /// this policy was set, and not before it was made.
     pub(in crate::vault) fn due(&self, created: i64, expires: Option<i64>) -> Option<i64> {
+        let earliest = self.attributes.updated.unwrap_or(created).max(created);
         self.lifetime_actions
             .iter()
             .filter(|action| action.action.what == "Rotate")
@@ -112,6 +114,7 @@ impl RotationPolicy {
                 }
             })
             .min()
+            .map(|due| due.max(earliest))
     }
 
     /// When a version that is made by rotation at this time is to expire.

@@ -325,6 +325,25 @@ async fn a_policy_rotates_by_the_clock() {
     }
 }
 
+/// A policy that is set late acts when it is set, once, and does not make up for the years before.
+#[tokio::test]
+async fn a_late_policy_does_not_rewrite_the_past() {
+    let lab = lab(false).await;
+    lab.store.create_rsa_key("kek", 2048).unwrap();
+    lab.clock.advance(DAY * 100);
+    let put = lab.client.call(
+        "PUT",
+        "/keys/kek/rotationpolicy",
+        rotate_after("P30D", None),
+    );
+    let set = put.await.ok()["attributes"]["updated"].clone();
+    let all = versions(&lab.client).await;
+    assert_eq!(all.len(), 2);
+    assert_eq!(all[1]["attributes"]["created"], set);
+    lab.clock.advance(DAY * 30);
+    assert_eq!(versions(&lab.client).await.len(), 3);
+}
+
 #[tokio::test]
 async fn an_hsm_wants_a_policy_before_it_rotates_and_keeps_a_hundred_versions() {
     let lab = lab(true).await;

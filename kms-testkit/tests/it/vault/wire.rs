@@ -294,6 +294,8 @@ async fn a_second_vault_is_another_vault() {
         Vault::builder().vault("x"),
         Vault::builder().vault("with.dot"),
         Vault::builder().domain("a..b"),
+        Vault::builder().soft_delete(6, false),
+        Vault::builder().soft_delete(91, false),
     ] {
         let error = builder.start().await.unwrap_err();
         assert_eq!(error.kind(), kms_core::ErrorKind::InvalidInput);
