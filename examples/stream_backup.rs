@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use kms::cluster::{ClusterSource, ObjectOpener, OpenerOptions};
+use kms::provider::Environment;
 use kms_core::TokioClock;
 use kms_core::object::{Scan, ScanOptions};
 use kms_envelope::kubernetes::{EncryptionConfiguration, Manifest, ManifestOptions};
@@ -22,8 +23,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let sample = concat!(env!("CARGO_MANIFEST_DIR"), "/data/snapshot.db");
     let source = ClusterSource::snapshot(sample.as_ref())?;
     let config = EncryptionConfiguration::parse(CONFIGURATION)?;
-    let clock = Arc::new(TokioClock::new());
-    let mut opener = ObjectOpener::new(config, Vec::new(), OpenerOptions::default(), clock)?;
+    let mut environment = Environment::new(Arc::new(TokioClock::new()));
+    let options = OpenerOptions::default();
+    let mut opener = ObjectOpener::new(config, Vec::new(), options, &mut environment)?;
 
     let secrets = ScanOptions::default().with_prefix("/registry/secrets/");
     let mut pages = Scan::new(source.objects(), secrets);

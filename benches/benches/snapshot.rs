@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use kms::cluster::{CensusRequest, ClusterSource, ObjectOpener, OpenerOptions, census};
+use kms::provider::Environment;
 use kms_benches::{machine, smoke};
 use kms_cluster::snapshot::{Snapshot, SnapshotOptions};
 use kms_core::local::{LocalOptions, LocalProvider};
@@ -72,7 +73,8 @@ async fn run(directory: &Path, bytes: u64, rounds: usize) {
         let kek = format!("bench=local:{}", keyring.display());
         let keks = vec![kek.parse().expect("a provider")];
         let options = OpenerOptions::default();
-        let opener = ObjectOpener::new(config, keks, options, clock.clone()).expect("an opener");
+        let mut environment = Environment::new(clock.clone());
+        let opener = ObjectOpener::new(config, keks, options, &mut environment).expect("an opener");
         let start = Instant::now();
         let unchecked = SnapshotOptions::default().with_verify_digest(false);
         let snapshot = Snapshot::open_with(&path, &unchecked).expect("opens");

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use kms_core::{
-    CallOptions, Capabilities, Clock, Error, KeyId, KeyInfo, KeyProvider, KeyState, OsRandom,
-    SecretBytes, UnwrapOptions, WrapOptions, WrappedKey,
+    CallOptions, Capabilities, Error, KeyId, KeyInfo, KeyProvider, KeyState, OsRandom, SecretBytes,
+    UnwrapOptions, WrapOptions, WrappedKey,
 };
 use kms_envelope::ErrorKind;
 use kms_envelope::kubernetes::{
@@ -16,7 +16,7 @@ use kms_envelope::kubernetes::{
 };
 
 use crate::Failure;
-use crate::provider::{ProviderUri, open_endpoint};
+use crate::provider::{Environment, ProviderUri, open_endpoint};
 
 /// What to open, and with what.
 #[derive(Debug)]
@@ -60,7 +60,7 @@ pub struct Decrypted {
 /// has, a provider that cannot be opened or fails, or a value that does not open.
 pub async fn decrypt(
     request: DecryptRequest<'_>,
-    clock: Arc<dyn Clock>,
+    environment: &mut Environment,
 ) -> Result<Decrypted, Failure> {
     let DecryptRequest {
         config,
@@ -75,14 +75,14 @@ pub async fn decrypt(
     let providers = select(config, etcd_key, etcd_prefix, resource)?;
     let mut builder = Transformer::builder(
         providers.iter().copied(),
-        Arc::clone(&clock),
+        environment.clock(),
         Arc::new(OsRandom),
     );
     builder = builder.read_only().judge_source_type(source_type.is_some());
     if let Some(source_type) = source_type {
         builder = builder.kms_v2_source_type(source_type);
     }
-    for (name, provider) in open_all(&providers, keks, value, &clock)? {
+    for (name, provider) in open_all(&providers, keks, value, environment)? {
         builder = builder.kms(name, provider);
     }
     let transformer = builder.build()?;
@@ -204,7 +204,7 @@ fn open_all(
     providers: &[&ProviderConfiguration],
     mut keks: BTreeMap<String, ProviderUri>,
     value: &[u8],
-    clock: &Arc<dyn Clock>,
+    environment: &mut Environment,
 ) -> Result<BTreeMap<String, Arc<dyn KeyProvider>>, Failure> {
     let mut opened = BTreeMap::new();
     for provider in providers {
@@ -223,9 +223,9 @@ fn open_all(
         let provider: Arc<dyn KeyProvider> = if !value.starts_with(prefix.as_bytes()) {
             Arc::new(NotAsked)
         } else if let Some(uri) = keks.remove(&kms.name) {
-            uri.open_for(kms, Arc::clone(clock))?
+            uri.open_for(kms, environment)?
         } else {
-            open_endpoint(kms, Arc::clone(clock))?
+            open_endpoint(kms, environment.clock())?
         };
         opened.insert(kms.name.clone(), provider);
     }

@@ -127,6 +127,12 @@ impl KeyUrl {
         self.host == other.host && self.name.is_same(&other.name)
     }
 
+    /// Whether a key id is that of a version of this key, whatever this id's own version.
+    #[must_use]
+    pub fn claims(&self, id: &KeyId) -> bool {
+        self.without_version().of_answer(id.as_str()).is_some()
+    }
+
     /// The id that a vault's answer names, if it is a version of this key; and of this version, if
     /// this id has one.
     pub(crate) fn of_answer(&self, kid: &str) -> Option<Self> {

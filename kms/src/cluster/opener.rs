@@ -11,7 +11,7 @@ use kms_envelope::kubernetes::{
 };
 
 use crate::Failure;
-use crate::provider::{ProviderUri, open_endpoint};
+use crate::provider::{Environment, ProviderUri, open_endpoint};
 
 /// `NAME=PROVIDER`: who stands in for the plugin that the configuration calls by this name.
 ///
@@ -113,8 +113,9 @@ impl ObjectOpener {
         config: EncryptionConfiguration,
         keks: Vec<KekArgument>,
         options: OpenerOptions,
-        clock: Arc<dyn Clock>,
+        environment: &mut Environment,
     ) -> Result<Self, Failure> {
+        let clock = environment.clock();
         let mut given = BTreeMap::new();
         for kek in keks {
             if given.insert(kek.name.clone(), kek.provider).is_some() {
@@ -130,7 +131,7 @@ impl ObjectOpener {
                 continue;
             }
             let provider = match given.remove(&kms.name) {
-                Some(uri) => uri.open_for(kms, Arc::clone(&clock))?,
+                Some(uri) => uri.open_for(kms, environment)?,
                 None => open_endpoint(kms, Arc::clone(&clock))?,
             };
             plugins.insert(kms.name.clone(), provider);

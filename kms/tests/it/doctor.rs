@@ -43,13 +43,14 @@ impl Ward {
     }
 
     fn examine(&self, more: &[&str]) -> Ran {
-        let (ca, secret) = (self.path("ca.pem"), self.path("secret"));
+        let ca = self.path("ca.pem");
+        let identity = format!("secret:{}", self.path("secret"));
         let authority = self.azure.authority();
         let resolve: Vec<String> = self
             .azure
             .host_names()
             .iter()
-            .map(|host| format!("--resolve={host}={}", self.azure.address()))
+            .map(|host| format!("--azure-address={host}={}", self.azure.address()))
             .collect();
         let mut arguments = vec![
             "doctor",
@@ -57,18 +58,16 @@ impl Ward {
             "--key-id",
             &self.key,
             "--identity",
-            "secret",
-            "--tenant-id",
+            &identity,
+            "--azure-tenant",
             self.azure.tenant_id(),
-            "--client-id",
+            "--azure-client-id",
             self.identity.client_id(),
-            "--client-secret-file",
-            &secret,
-            "--authority",
+            "--azure-authority",
             &authority,
-            "--ca-file",
+            "--azure-ca",
             &ca,
-            "--vault-domain",
+            "--azure-vault-domain",
             "vault.localhost",
         ];
         arguments.extend(resolve.iter().map(String::as_str));
@@ -118,9 +117,9 @@ fn a_system_assigned_identity_is_exit_code_1() {
         "azure",
         "--key-id",
         "https://kv1.vault.localhost/keys/etcd",
-        "--vault-domain",
+        "--azure-vault-domain",
         "vault.localhost",
-        "--resolve",
+        "--azure-address",
         "kv1.vault.localhost=127.0.0.1:1",
         "--identity",
         "system",

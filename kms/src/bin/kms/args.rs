@@ -11,6 +11,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use azure::AzureArgs;
+
 /// Encrypt a Kubernetes cluster's etcd under a key you control, rotate that key without a restart,
 /// and see which key encrypts what.
 #[derive(Debug, Parser)]
@@ -37,8 +39,10 @@ pub(crate) enum Command {
 Example:
   kms key create --provider local:/var/lib/kms/keyring.json
   kms serve --provider local:/var/lib/kms/keyring.json --listen unix:/run/kms/kms.sock
+  kms serve --provider https://myvault.vault.azure.net/keys/etcd \\
+      --azure-identity managed:CLIENT_ID --listen unix:/run/kms/kms.sock
 
-A rotation made with `kms key rotate` is picked up without a restart.")]
+A rotation, by `kms key rotate` or in the vault, is picked up without a restart.")]
     Serve(Serve),
     /// Create, list, rotate and disable keys of an embedded keyring.
     #[command(
@@ -102,10 +106,15 @@ pub(crate) struct Quickstart {
 
 #[derive(Args, Debug)]
 pub(crate) struct Serve {
-    /// Who holds the key: `local:PATH`, `local:PATH?passphrase-file=FILE`, or `unix:PATH` for
-    /// another KMS v2 plugin.
+    /// Who holds the key: `local:PATH`, `local:PATH?passphrase-file=FILE`,
+    /// `https://VAULT/keys/NAME` (its newest version is followed) or `…/NAME/VERSION` in Azure Key
+    /// Vault or Managed HSM, or `unix:PATH` for another KMS v2 plugin.
     #[arg(long, value_name = "PROVIDER")]
     pub(crate) provider: String,
+    /// Another provider beside it, whose data can still be opened and that wraps nothing any more:
+    /// the key of before, in another vault or of another name. May be given several times.
+    #[arg(long, value_name = "PROVIDER")]
+    pub(crate) also: Vec<String>,
     /// The socket to listen on: `unix:PATH`, or `unix:@NAME` for a Linux abstract socket.
     #[arg(long, value_name = "SOCKET")]
     pub(crate) listen: String,
@@ -124,9 +133,11 @@ pub(crate) struct Serve {
     /// The group of the socket file, by number.
     #[arg(long, value_name = "GID")]
     pub(crate) socket_gid: Option<u32>,
-    /// How often to look for a new key, in seconds.
+    /// How often to look for a new key, in seconds. A vault is asked less often: --azure-poll.
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub(crate) poll: u64,
+    #[command(flatten)]
+    pub(crate) azure: AzureArgs,
 }
 
 fn parse_mode(text: &str) -> Result<u32, &'static str> {
@@ -148,9 +159,9 @@ pub(crate) enum Key {
     /// Make a new keyring with one key. An existing file is never overwritten.
     #[command(after_help = "Example:\n  kms key create --provider local:/var/lib/kms/keyring.json")]
     Create(KeyProvider),
-    /// List all key versions.
+    /// List all key versions, of any provider that can.
     #[command(after_help = "Example:\n  kms key list --provider local:keyring.json --json")]
-    List(KeyProvider),
+    List(KeyLook),
     /// Make a new key version the current one. Older ones go on unwrapping.
     #[command(after_help = "Example:\n  kms key rotate --provider local:keyring.json")]
     Rotate(KeyProvider),
@@ -184,18 +195,15 @@ pub(crate) enum Key {
     Purge(KeyProvider),
     /// Prove that the provider wraps and unwraps, and say with which key.
     #[command(after_help = "Example:\n  kms key status --provider local:keyring.json --json")]
-    Status(KeyProvider),
+    Status(KeyLook),
 }
 
 impl Key {
     /// Whom it is about.
     pub(crate) const fn target(&self) -> &KeyProvider {
         match self {
-            Self::Create(target)
-            | Self::List(target)
-            | Self::Rotate(target)
-            | Self::Purge(target)
-            | Self::Status(target) => target,
+            Self::Create(target) | Self::Rotate(target) | Self::Purge(target) => target,
+            Self::List(look) | Self::Status(look) => &look.target,
             Self::Disable(key) | Self::Enable(key) | Self::Restore(key) => &key.target,
             Self::Destroy(destroy) => &destroy.key.target,
             Self::Import(import) => &import.target,
@@ -212,6 +220,14 @@ pub(crate) struct KeyProvider {
     /// Answer as JSON on standard output.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct KeyLook {
+    #[command(flatten)]
+    pub(crate) target: KeyProvider,
+    #[command(flatten)]
+    pub(crate) azure: AzureArgs,
 }
 
 #[derive(Args, Debug)]
@@ -294,6 +310,8 @@ pub(crate) struct Decrypt {
     /// Answer as JSON, plaintext in base64; a refusal is JSON on standard error.
     #[arg(long)]
     pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) azure: AzureArgs,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

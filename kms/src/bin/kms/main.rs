@@ -66,7 +66,7 @@ fn log_to_stderr(verbose: u8, as_json: bool) {
     let default = match verbose {
         // A refusal is one JSON object on standard error, and nothing beside it.
         0 if as_json => "off",
-        0 => "warn,kms_plugin::lifecycle=info",
+        0 => "warn,kms_plugin::lifecycle=info,kms_azure::provider=info",
         1 => "info",
         _ => "debug",
     };

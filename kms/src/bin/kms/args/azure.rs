@@ -1,78 +1,134 @@
-//! How a vault in Azure is reached, and as whom: shared by every command that does.
+//! What can be said about vaults.
 
-use core::net::SocketAddr;
+use core::time::Duration;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use kms::provider::{AzureAes, AzureOperations, AzureOptions};
 
-/// Who asks the vault, and by which way.
+/// The rare ones are shown by `--help` alone, not by `-h`.
 #[derive(Args, Debug)]
-#[command(next_help_heading = "Azure")]
-pub(crate) struct AzureAccess {
-    /// Who asks. Without it: `workload` if `AZURE_FEDERATED_TOKEN_FILE` is set, else `managed` if a
-    /// client or resource id is given, else `cli`.
-    #[arg(long, value_enum, value_name = "IDENTITY")]
-    pub(crate) identity: Option<IdentityKind>,
-    /// The tenant's id or domain. `AZURE_TENANT_ID` is its default.
-    #[arg(long, value_name = "TENANT")]
-    pub(crate) tenant_id: Option<String>,
-    /// The client id of the identity. `AZURE_CLIENT_ID` is its default, but for `managed`.
-    #[arg(long, value_name = "GUID")]
-    pub(crate) client_id: Option<String>,
-    /// The resource id of a managed identity, instead of its client id.
-    #[arg(long, value_name = "ID", conflicts_with = "client_id")]
-    pub(crate) resource_id: Option<String>,
-    /// The file whose first line is the client secret.
+#[command(next_help_heading = "Azure Key Vault and Managed HSM")]
+pub(crate) struct AzureArgs {
+    /// Who asks: `managed:CLIENT_ID` (or `managed-object:ID`, `managed-resource:ID`) for a
+    /// user-assigned managed identity, `workload` in a pod, `certificate:FILE` or `secret:FILE`
+    /// for a service principal, `cli` for whoever is signed in to `az`. Files are read anew for
+    /// every token.
+    #[arg(
+        long,
+        visible_alias = "identity",
+        value_name = "IDENTITY",
+        env = "KMS_AZURE_IDENTITY"
+    )]
+    azure_identity: Option<String>,
+    /// The tenant, for `workload`, `certificate` and `secret`.
+    #[arg(long, value_name = "TENANT", env = "AZURE_TENANT_ID")]
+    azure_tenant: Option<String>,
+    /// The client id, for `workload`, `certificate` and `secret`.
+    #[arg(long, value_name = "ID", env = "AZURE_CLIENT_ID")]
+    azure_client_id: Option<String>,
+    /// The service account's token, for `workload`.
+    #[arg(long, value_name = "FILE", env = "AZURE_FEDERATED_TOKEN_FILE")]
+    azure_token_file: Option<PathBuf>,
+    /// CA certificates to trust besides those of this machine, in PEM.
     #[arg(long, value_name = "FILE")]
-    pub(crate) client_secret_file: Option<PathBuf>,
-    /// The PEM file with the client's certificate and private key.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) client_certificate_file: Option<PathBuf>,
-    /// The service account's token. `AZURE_FEDERATED_TOKEN_FILE` is its default.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) federated_token_file: Option<PathBuf>,
-    /// Who hands out tokens, if not the token service of the vault's cloud: `https://HOST`.
-    /// `AZURE_AUTHORITY_HOST` is its default.
-    #[arg(long, value_name = "URL")]
-    pub(crate) authority: Option<String>,
-    /// Trust the CA certificates of this PEM file too.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) ca_file: Option<PathBuf>,
-    /// The HTTP proxy. `HTTPS_PROXY` is its default, and `NO_PROXY` says what to reach without it.
-    #[arg(long, value_name = "URL")]
-    pub(crate) proxy: Option<String>,
-    /// Connect to this address for this host: a private endpoint without a private DNS zone.
-    #[arg(long, value_name = "HOST=IP:PORT", value_parser = parse_resolve)]
-    pub(crate) resolve: Vec<(String, SocketAddr)>,
-    /// Take hosts of this domain for Key Vaults, beside those of Azure's clouds.
-    #[arg(long, value_name = "DOMAIN")]
-    pub(crate) vault_domain: Vec<String>,
-    /// Take hosts of this domain for Managed HSMs.
-    #[arg(long, value_name = "DOMAIN")]
-    pub(crate) hsm_domain: Vec<String>,
+    azure_ca: Option<PathBuf>,
+    /// How often to look for a new version in the vault, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    azure_poll: u64,
+    /// How long after its creation a new version becomes active, in seconds. All replicas need the
+    /// same. [default: twice --azure-poll, and 60]
+    #[arg(long, value_name = "SECONDS")]
+    azure_activation_delay: Option<u64>,
+    /// The token service, if it is not that of the vault's cloud.
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "AZURE_AUTHORITY_HOST",
+        hide_short_help = true
+    )]
+    azure_authority: Option<String>,
+    /// An HTTP proxy to vault and token service. Managed identities are asked for without it.
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "HTTPS_PROXY",
+        hide_env_values = true,
+        hide_short_help = true
+    )]
+    azure_proxy: Option<String>,
+    /// What is reached without the proxy: hosts, domains and networks, separated by commas.
+    #[arg(long, value_name = "LIST", env = "NO_PROXY", hide_short_help = true)]
+    azure_no_proxy: Option<String>,
+    /// Which operations of the vault are used: `wrap` needs the role "Key Vault Crypto Service
+    /// Encryption User", `encrypt` "Key Vault Crypto User". Either opens what the other wrapped.
+    #[arg(long, value_enum, default_value_t = Operations::Wrap, hide_short_help = true)]
+    azure_operations: Operations,
+    /// How an AES key of a Managed HSM wraps. Does not matter for RSA.
+    #[arg(long, value_enum, default_value_t = Aes::A256kw, hide_short_help = true)]
+    azure_aes: Aes,
+    /// Wrap in the vault, where its audit log sees it, even if the public key would do.
+    #[arg(long, hide_short_help = true)]
+    azure_wrap_remotely: bool,
+    /// A further domain of Key Vaults, for clouds of one's own.
+    #[arg(long, value_name = "DOMAIN", hide_short_help = true)]
+    azure_vault_domain: Vec<String>,
+    /// A further domain of Managed HSMs, for clouds other than the public one.
+    #[arg(long, value_name = "DOMAIN", hide_short_help = true)]
+    azure_hsm_domain: Vec<String>,
+    /// Connect to this address for this host instead of asking DNS: a private endpoint without a
+    /// private DNS zone.
+    #[arg(long, value_name = "HOST=ADDRESS:PORT", hide_short_help = true)]
+    azure_address: Vec<String>,
 }
 
-#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
-pub(crate) enum IdentityKind {
-    /// A user-assigned managed identity of this machine.
-    Managed,
-    /// A Kubernetes service account, federated with a client.
-    Workload,
-    /// A client with a secret.
-    Secret,
-    /// A client with a certificate.
-    Certificate,
-    /// Who is signed in to the Azure CLI.
-    Cli,
-    /// The machine's system-assigned identity, which cannot be used.
-    System,
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Operations {
+    Wrap,
+    Encrypt,
 }
 
-fn parse_resolve(text: &str) -> Result<(String, SocketAddr), &'static str> {
-    let fault = "not HOST=IP:PORT";
-    let (host, address) = text.split_once('=').ok_or(fault)?;
-    if host.is_empty() {
-        return Err(fault);
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Aes {
+    A128kw,
+    A192kw,
+    A256kw,
+    A128gcm,
+    A192gcm,
+    A256gcm,
+}
+
+impl AzureArgs {
+    pub(crate) fn options(&self) -> AzureOptions {
+        AzureOptions {
+            identity: self.azure_identity.clone(),
+            tenant: self.azure_tenant.clone(),
+            client_id: self.azure_client_id.clone(),
+            token_file: self.azure_token_file.clone(),
+            authority: self.azure_authority.clone(),
+            ca: self.azure_ca.clone(),
+            // An empty variable stands for none.
+            proxy: self.azure_proxy.clone().filter(|proxy| !proxy.is_empty()),
+            no_proxy: self.azure_no_proxy.clone(),
+            vault_domains: self.azure_vault_domain.clone(),
+            hsm_domains: self.azure_hsm_domain.clone(),
+            addresses: self.azure_address.clone(),
+            poll: Some(Duration::from_secs(self.azure_poll)),
+            activation_delay: self.azure_activation_delay.map(Duration::from_secs),
+            budget: None,
+            operations: match self.azure_operations {
+                Operations::Wrap => AzureOperations::Wrap,
+                Operations::Encrypt => AzureOperations::Encrypt,
+            },
+            aes: match self.azure_aes {
+                Aes::A128kw => AzureAes::A128Kw,
+                Aes::A192kw => AzureAes::A192Kw,
+                Aes::A256kw => AzureAes::A256Kw,
+                Aes::A128gcm => AzureAes::A128Gcm,
+                Aes::A192gcm => AzureAes::A192Gcm,
+                Aes::A256gcm => AzureAes::A256Gcm,
+            },
+            wrap_remotely: self.azure_wrap_remotely,
+        }
     }
-    Ok((host.to_owned(), address.parse().map_err(|_| fault)?))
 }

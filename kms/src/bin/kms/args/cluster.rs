@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
+use super::azure::AzureArgs;
+
 /// Where a cluster's objects are.
 #[derive(Args, Debug)]
 pub(crate) struct Source {
@@ -62,6 +64,8 @@ pub(crate) struct Keys {
     /// another `--etcd-prefix`: AES-GCM and KMS values are bound to the whole key.
     #[arg(long, value_name = "PREFIX")]
     pub(crate) rebind_prefix: Option<String>,
+    #[command(flatten)]
+    pub(crate) azure: AzureArgs,
 }
 
 #[derive(Args, Debug)]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use kms::cluster::{ClusterSource, ObjectOpener, OpenerOptions};
-use kms::provider::read_passphrase;
+use kms::provider::{Environment, read_passphrase};
 use kms::{Failure, read_secret, read_text};
 use kms_cluster::etcd::{EtcdOptions, EtcdTls, EtcdUser};
 use kms_core::Clock;
@@ -67,5 +67,6 @@ pub(crate) fn opener(keys: &Keys, clock: Arc<dyn Clock>) -> Result<Option<Object
     let options = OpenerOptions::default()
         .with_etcd_prefix(keys.etcd_prefix.clone())
         .with_rebind_prefix(keys.rebind_prefix.clone());
-    ObjectOpener::new(config, keks, options, clock).map(Some)
+    let mut environment = Environment::with_azure(clock, keys.azure.options());
+    ObjectOpener::new(config, keks, options, &mut environment).map(Some)
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use kms::cluster::KekArgument;
+use kms::provider::Environment;
 use kms::{
     DecryptRequest, Decrypted, Failure, advice_on_damage, advice_on_encoding, read_text, read_value,
 };
@@ -18,6 +19,7 @@ use super::print;
 use crate::args::{Decrypt, SourceType};
 
 pub(crate) async fn run(args: Decrypt, clock: Arc<dyn Clock>) -> Result<(), Failure> {
+    let mut environment = Environment::with_azure(clock, args.azure.options());
     let keks = args
         .kek
         .iter()
@@ -51,14 +53,13 @@ pub(crate) async fn run(args: Decrypt, clock: Arc<dyn Clock>) -> Result<(), Fail
                 SourceType::HkdfSeed => DekSourceType::HkdfSha256XnonceAesGcmSeed,
             }),
     };
-    let decrypted =
-        kms::decrypt(request, clock).await.map_err(|failure| {
-            match advice_on_damage(&input.value) {
-                Some(advice) if matches!(failure.kind(), "crypto" | "malformed") => {
-                    failure.with_advice(advice)
-                }
-                _ => failure,
+    let decrypted = kms::decrypt(request, &mut environment)
+        .await
+        .map_err(|failure| match advice_on_damage(&input.value) {
+            Some(advice) if matches!(failure.kind(), "crypto" | "malformed") => {
+                failure.with_advice(advice)
             }
+            _ => failure,
         })?;
     if decrypted.opened.provider() == ProviderKind::Identity
         && let Some(advice) = advice_on_encoding(&input.value)

@@ -6,16 +6,17 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use kms::Failure;
-use kms::provider::{LocalUri, ProviderUri, read_passphrase};
+use kms::provider::{Environment, LocalUri, ProviderUri, read_passphrase};
 use kms::read_secret;
 use kms_core::local::{KeyringVersion, LocalProvider, PassphraseCost};
 use kms_core::{
-    CallOptions, Clock, KeyProvider as _, OsRandom, SecretBytes, UnwrapOptions, WrapOptions,
+    CallOptions, Clock, KeyInfo, KeyProvider as _, OsRandom, SecretBytes, UnwrapOptions,
+    WrapOptions,
 };
 use serde_json::{Value, json};
 
 use super::{print, print_line};
-use crate::args::{Key, KeyDestroy, KeyImport, KeyPassphrase, KeyProvider, KeyVersion};
+use crate::args::{Key, KeyDestroy, KeyImport, KeyLook, KeyPassphrase, KeyVersion};
 
 const KEY_LEN: usize = 32;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -23,10 +24,15 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const STATUS_LIMIT: Duration = Duration::from_secs(10);
 
 pub(crate) async fn run(command: Key, clock: Arc<dyn Clock>) -> Result<(), Failure> {
-    if let Key::Status(target) = &command {
-        return status(target, clock).await;
+    if let Key::Status(look) = &command {
+        return status(look, clock).await;
     }
     let target = command.target();
+    if let Key::List(look) = &command
+        && !target.provider.parse::<ProviderUri>()?.is_local()
+    {
+        return list(look, clock).await;
+    }
     let uri = target.provider.parse::<ProviderUri>()?.into_local()?;
     let (keys, said) = change(&command, &uri, clock)?;
     if target.json {
@@ -137,11 +143,59 @@ fn read_key(path: &Path) -> Result<SecretBytes, Failure> {
     ))
 }
 
+/// Lists the versions that a provider of another kind than a keyring tells of.
+async fn list(look: &KeyLook, clock: Arc<dyn Clock>) -> Result<(), Failure> {
+    let uri: ProviderUri = look.target.provider.parse()?;
+    let mut environment = Environment::with_azure(Arc::clone(&clock), look.azure.options());
+    let provider = uri.open(&mut environment)?;
+    let call = CallOptions::default().with_deadline(clock.now() + STATUS_LIMIT);
+    let keys = provider.list_keys(&call).await?;
+    // A key that cannot wrap any more is worth listing too.
+    let current = provider.current_key(&call).await;
+    if let Err(error) = &current {
+        eprintln!("kms: nothing wraps: {error}");
+    }
+    let current = current.ok().map(|key| key.id);
+    let is_current = |key: &KeyInfo| current.as_ref() == Some(&key.id);
+    if look.target.json {
+        let keys: Vec<Value> = keys
+            .iter()
+            .map(|key| {
+                json!({
+                    "version": key.version,
+                    "key_id": key.id.as_str(),
+                    "state": key.state.as_str(),
+                    "current": is_current(key),
+                    "created": key.created.map(timestamp),
+                    "not_before": key.not_before.map(timestamp),
+                    "expires": key.expires.map(timestamp),
+                })
+            })
+            .collect();
+        return print_line(&json!({ "keys": keys }));
+    }
+    let mut text =
+        String::from("   STATE          CREATED               EXPIRES               KEY ID\n");
+    for key in &keys {
+        let mark = if is_current(key) { "*" } else { " " };
+        let created = key.created.map(timestamp).unwrap_or_default();
+        let expires = key.expires.map(timestamp).unwrap_or_default();
+        let line = format!(
+            "{mark}  {:<13}  {created:<20}  {expires:<20}  {}\n",
+            key.state, key.id
+        );
+        text.push_str(&line);
+    }
+    print(text.as_bytes())
+}
+
 /// Wraps and unwraps 32 random bytes, and tells with which key.
-async fn status(target: &KeyProvider, clock: Arc<dyn Clock>) -> Result<(), Failure> {
+async fn status(look: &KeyLook, clock: Arc<dyn Clock>) -> Result<(), Failure> {
+    let target = &look.target;
     let uri: ProviderUri = target.provider.parse()?;
     let name = uri.to_string();
-    let provider = uri.open(Arc::clone(&clock))?;
+    let mut environment = Environment::with_azure(Arc::clone(&clock), look.azure.options());
+    let provider = uri.open(&mut environment)?;
     let start = clock.now();
     let call = CallOptions::default().with_deadline(start + STATUS_LIMIT);
     let key = provider.current_key(&call).await?;

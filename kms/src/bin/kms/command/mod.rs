@@ -1,6 +1,5 @@
 //! One command a file.
 
-pub(crate) mod azure;
 pub(crate) mod census;
 mod cluster;
 pub(crate) mod decrypt;
