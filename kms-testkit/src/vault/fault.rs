@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use super::operation::Operation;
 
-/// One kind of trouble. It meets a call that has a valid token and would otherwise be served.
+/// One kind of trouble. It meets a call that has a valid token, whatever else would come of it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Fault {

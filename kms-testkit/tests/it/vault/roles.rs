@@ -106,3 +106,28 @@ async fn a_role_for_one_key_is_none_for_another() {
     hsm.revoke(&identity, role, &Scope::key("mine"));
     assert_eq!(client.get("/keys/mine").await.error().0, 403);
 }
+
+/// What is taken away is what was named, and nothing that looks like it.
+#[tokio::test]
+async fn revoking_one_role_leaves_the_others() {
+    let vault = Vault::builder().start().await.unwrap();
+    let store = vault.key_vault();
+    store.create_rsa_key("kek", 2048).unwrap();
+    let (identity, client) = Client::stranger(&vault, &store).await;
+    let (other, _) = Client::stranger(&vault, &store).await;
+    let role = Role::CryptoServiceEncryptionUser;
+    store.grant(&identity, role, Scope::Store);
+    for (whose, what, scope) in [
+        (&other, role, Scope::Store),
+        (&identity, Role::CryptoUser, Scope::Store),
+        (&identity, role, Scope::key("kek")),
+    ] {
+        store.revoke(whose, what, &scope);
+        client.get("/keys/kek").await.ok();
+    }
+    store.revoke(&identity, role, &Scope::Store);
+    assert_eq!(client.get("/keys/kek").await.error().2, "ForbiddenByRbac");
+    // Given once more, it counts once more.
+    store.grant(&identity, role, Scope::Store);
+    client.get("/keys/kek").await.ok();
+}

@@ -227,6 +227,12 @@ async fn trouble_on_order() {
     assert_eq!(proxy.status().as_u16(), 502);
     assert!(proxy.text().await.unwrap().starts_with("<html>"));
 
+    // What a proxy answers never came to the vault.
+    store.disturb(Operation::Create, Fault::ProxyStatus(502), 1);
+    let create = json!({"kty": "EC"});
+    client.post("/keys/new/create", create).await;
+    assert_eq!(client.get("/keys/new").await.error().0, 404);
+
     let after = Some(Duration::from_secs(7));
     store.disturb(None, Fault::Throttled { retry_after: after }, 1);
     assert_eq!(wrap().await.header("retry-after"), Some("7"));
