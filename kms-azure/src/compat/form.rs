@@ -153,7 +153,7 @@ mod tests {
             let text = URL_SAFE_NO_PAD.encode(&ciphertext).into_bytes();
             let form = StoredForm::of(&text).unwrap();
             prop_assert_eq!(form, StoredForm::Text { modulus_len });
-            prop_assert_eq!(form.ciphertext(&text).unwrap(), ciphertext.clone());
+            prop_assert_eq!(&form.ciphertext(&text).unwrap(), &ciphertext);
             let form = StoredForm::of(&ciphertext).unwrap();
             prop_assert_eq!(form, StoredForm::Bytes { modulus_len });
             prop_assert_eq!(form.ciphertext(&ciphertext).unwrap(), ciphertext);
