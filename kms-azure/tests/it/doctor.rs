@@ -332,7 +332,11 @@ async fn a_vault_of_another_tenant_fails() {
     ward.lab.azure.add_tenant(other);
     ward.store.move_to_tenant(other);
     let report = ward.examine().await;
-    stops_at(&report, CheckId::Tenant, other);
+    stops_at(
+        &report,
+        CheckId::Tenant,
+        &format!("the vault is of {other}"),
+    );
     check(
         &report,
         CheckId::Tenant,
