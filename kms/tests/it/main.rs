@@ -1,6 +1,7 @@
 //! The binary as a person uses it.
 
 mod arguments;
+mod azure;
 mod command;
 mod decrypt;
 mod inspect;
