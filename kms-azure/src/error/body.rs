@@ -81,16 +81,18 @@ fn leading_code(message: &str) -> Option<&str> {
     (!digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())).then_some(code)
 }
 
-/// The first line, bounded, without control characters. The lines behind it name the caller.
+/// The first line, bounded, without control characters and without the full stop at its end. The
+/// lines behind it name the caller.
 pub(crate) fn readable(message: &str) -> String {
-    message
+    let line: String = message
         .lines()
         .next()
         .unwrap_or_default()
         .chars()
         .filter(|character| !character.is_control())
         .take(MAX_MESSAGE)
-        .collect()
+        .collect();
+    line.trim_end_matches(['.', ' ']).to_owned()
 }
 
 #[cfg(test)]
@@ -125,7 +127,7 @@ mod tests {
 
     #[test]
     fn a_message_is_one_short_line() {
-        assert_eq!(readable("a\x1b[31m\tb\r\nCaller: me"), "a[31mb");
+        assert_eq!(readable("a\x1b[31m\tb. \r\nCaller: me"), "a[31mb");
         assert_eq!(readable(&"é".repeat(1000)).chars().count(), MAX_MESSAGE);
     }
 

@@ -18,8 +18,21 @@ pub(crate) fn kms(arguments: &[&str]) -> Ran {
     kms_with_input(arguments, b"")
 }
 
+/// With a directory in front of the search path.
+pub(crate) fn kms_with_path(arguments: &[&str], bin: &Path) -> Ran {
+    let mut paths = vec![bin.to_owned()];
+    paths.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap()));
+    let mut command = command(arguments);
+    command.env("PATH", std::env::join_paths(paths).unwrap());
+    run(command, b"")
+}
+
 pub(crate) fn kms_with_input(arguments: &[&str], input: &[u8]) -> Ran {
-    let mut child = command(arguments).stdin(Stdio::piped()).spawn().unwrap();
+    run(command(arguments), input)
+}
+
+fn run(mut command: Command, input: &[u8]) -> Ran {
+    let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
     // A command that refuses its arguments does not read; that is no fault of the test.
     let _ = child.stdin.take().unwrap().write_all(input);
     let Output {
@@ -43,6 +56,7 @@ fn command(arguments: &[&str]) -> Command {
         .env_remove("https_proxy")
         .env_remove("AZURE_FEDERATED_TOKEN_FILE")
         .env_remove("AZURE_AUTHORITY_HOST")
+        .env_remove("KMS_AZURE_IDENTITY")
         .env("NO_COLOR", "1")
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());

@@ -1,6 +1,7 @@
 //! The binary as a person uses it.
 
 mod arguments;
+mod azure;
 mod cluster;
 mod command;
 mod decrypt;

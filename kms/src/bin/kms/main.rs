@@ -18,7 +18,8 @@ use crate::args::{Cli, Command};
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let as_json = wants_json(&cli.command);
-    log_to_stderr(cli.verbose, as_json);
+    let goes_on = matches!(cli.command, Command::Serve(_));
+    log_to_stderr(cli.verbose, as_json, goes_on);
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -62,11 +63,13 @@ fn wants_json(command: &Command) -> bool {
     }
 }
 
-fn log_to_stderr(verbose: u8, as_json: bool) {
+fn log_to_stderr(verbose: u8, as_json: bool, goes_on: bool) {
     let default = match verbose {
         // A refusal is one JSON object on standard error, and nothing beside it.
         0 if as_json => "off",
-        0 => "warn,kms_plugin::lifecycle=info,kms_azure::provider=info",
+        0 if goes_on => "warn,kms_plugin::lifecycle=info,kms_azure::provider=info",
+        // What a vault refuses is the command's own answer.
+        0 => "warn,kms_azure=off",
         1 => "info",
         _ => "debug",
     };
