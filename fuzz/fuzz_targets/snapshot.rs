@@ -17,7 +17,9 @@ static FILE: LazyLock<Vec<u8>> = LazyLock::new(|| {
     for number in 0..RECORDS {
         let key = format!("/registry/secrets/ns/{}", number % 90);
         let length = if number % 61 == 0 { 5000 } else { 40 };
-        writer.put(key.as_bytes(), &vec![7; length], None).expect("in memory");
+        writer
+            .put(key.as_bytes(), &vec![7; length], None)
+            .expect("in memory");
     }
     writer.finish().expect("in memory").into_inner()
 });
