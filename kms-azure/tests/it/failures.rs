@@ -94,7 +94,7 @@ impl Case {
         self.lab.clock.advance(MINUTE);
         let fine = || self.provider.health().last_error.is_none();
         until("the background task looks again", || {
-            self.lab.clock.advance(Duration::from_millis(1));
+            self.lab.clock.advance(Duration::from_millis(50));
             fine()
         })
         .await;

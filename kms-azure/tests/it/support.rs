@@ -149,7 +149,7 @@ pub(crate) fn create(store: &KeyStore, name: &str, kind: &str) -> String {
 pub(crate) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let waiting = async {
         while !holds() {
-            tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
         }
     };
     let minute = std::time::Duration::from_secs(60);

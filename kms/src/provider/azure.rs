@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use kms_azure::compat::{UpstreamOptions, UpstreamProvider};
 use kms_azure::credential::{
     AssertionAlgorithm, Authority, Credential, Identity, SecretSource, system_assigned_is_refused,
 };
@@ -57,6 +58,10 @@ pub struct AzureOptions {
     pub aes: AzureAes,
     /// Wrap in the vault even where the public key would do.
     pub wrap_remotely: bool,
+    /// Versions that opened data of KMS v1 before: of Azure/kubernetes-kms.
+    pub v1_versions: Vec<String>,
+    /// Write as Azure/kubernetes-kms does, to be able to go back to it.
+    pub write_upstream: bool,
 }
 
 /// Which operations of a vault are used.
@@ -197,11 +202,32 @@ impl Session {
         &mut self,
         url: &str,
         clock: Arc<dyn Clock>,
-    ) -> Result<(KeyVaultProvider, KeyUrl), Failure> {
+    ) -> Result<(UpstreamProvider, KeyUrl), Failure> {
         let key = KeyUrl::parse(url, &self.options.hosts()?).map_err(usage)?;
         let vault = self.vault(&key, clock)?;
-        let provider = KeyVaultProvider::new(vault, key.clone(), self.provider_options());
+        let provider = KeyVaultProvider::new(vault.clone(), key.clone(), self.provider_options());
+        let upstream = self.upstream_options()?;
+        // Data of Azure/kubernetes-kms names its key by a hash, and opens beside our own.
+        let provider = UpstreamProvider::new(provider.map_err(usage)?, vault, &key, upstream);
         Ok((provider.map_err(usage)?, key))
+    }
+
+    fn upstream_options(&self) -> Result<UpstreamOptions, Failure> {
+        let given = &self.options;
+        let mut options = UpstreamOptions::default().with_operations(given.operations.into());
+        if let Some(budget) = given.budget {
+            options = options.with_budget(budget);
+        }
+        if given.write_upstream {
+            options = options.writing();
+        }
+        for version in &given.v1_versions {
+            let version = version
+                .parse()
+                .map_err(|error| usage(error).at("--azure-v1-version"))?;
+            options = options.with_v1_version(version);
+        }
+        Ok(options)
     }
 
     fn provider_options(&self) -> ProviderOptions {

@@ -7,6 +7,7 @@ use core::fmt;
 use core::str::FromStr;
 use std::sync::Arc;
 
+use kms_azure::compat::is_upstream_key_id;
 use kms_core::layer::Union;
 use kms_core::{Clock, KeyId, KeyProvider};
 use kms_envelope::kubernetes::{KmsApiVersion, KmsConfiguration};
@@ -164,7 +165,7 @@ impl ProviderUri {
             Kind::Local(uri) => (Arc::new(uri.open(clock)?), None),
             Kind::Vault(url) => {
                 let (provider, key) = environment.azure.open(&url, clock)?;
-                let claims: Claim = Box::new(move |id| key.claims(id));
+                let claims: Claim = Box::new(move |id| key.claims(id) || is_upstream_key_id(id));
                 (Arc::new(provider), Some(claims))
             }
             Kind::Socket(address) => {

@@ -70,6 +70,13 @@ pub(crate) struct AzureArgs {
     /// Wrap in the vault, where its audit log sees it, even if the public key would do.
     #[arg(long, hide_short_help = true)]
     azure_wrap_remotely: bool,
+    /// The key version that Azure/kubernetes-kms was configured with, to open what it wrote as KMS
+    /// v1; its data of KMS v2 needs no option.
+    #[arg(long, value_name = "VERSION", hide_short_help = true)]
+    azure_v1_version: Vec<String>,
+    /// Write as Azure/kubernetes-kms does, to be able to go back to it before the next rotation.
+    #[arg(long, hide_short_help = true)]
+    azure_write_upstream: bool,
     /// A further domain of Key Vaults, for clouds of one's own.
     #[arg(long, value_name = "DOMAIN", hide_short_help = true)]
     azure_vault_domain: Vec<String>,
@@ -129,6 +136,8 @@ impl AzureArgs {
                 Aes::A256gcm => AzureAes::A256Gcm,
             },
             wrap_remotely: self.azure_wrap_remotely,
+            v1_versions: self.azure_v1_version.clone(),
+            write_upstream: self.azure_write_upstream,
         }
     }
 }
