@@ -2,9 +2,11 @@
 
 use core::fmt;
 use core::ops::Add;
-use core::pin::Pin;
+use core::pin::{Pin, pin};
 use core::time::Duration;
 use std::time::SystemTime;
+
+use futures_util::future::{Either, select};
 
 /// A moment on a monotonic clock, as the time since that clock's own origin.
 ///
@@ -60,6 +62,30 @@ pub trait Clock: fmt::Debug + Send + Sync + 'static {
 
     /// Waits for [`now`](Clock::now) to reach `tick`; at once if it already has.
     fn sleep_until(&self, tick: Tick) -> Sleep;
+}
+
+/// Waits for `work`, until `deadline` at the longest; `None` if it is not done by then.
+///
+/// Work that is done wins over a deadline that has come: an answer that is there is never thrown
+/// away. What is late is dropped.
+///
+/// ```
+/// use core::time::Duration;
+/// use kms_core::{Clock, within};
+///
+/// async fn asked(clock: &dyn Clock, answer: impl Future<Output = u32>) -> Option<u32> {
+///     within(clock, clock.now() + Duration::from_secs(3), answer).await
+/// }
+/// ```
+pub async fn within<T>(
+    clock: &dyn Clock,
+    deadline: Tick,
+    work: impl Future<Output = T>,
+) -> Option<T> {
+    match select(pin!(work), clock.sleep_until(deadline)).await {
+        Either::Left((done, _)) => Some(done),
+        Either::Right(((), _)) => None,
+    }
 }
 
 #[cfg(feature = "tokio")]

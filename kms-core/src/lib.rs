@@ -5,7 +5,7 @@
 //! [`SecretBytes`], [`EncryptionContext`], [`Error`]; time and randomness are injected as
 //! [`Clock`] and [`SecureRandom`].
 //!
-//! [`object`] holds the traits over a cluster's stored objects.
+//! [`object`] holds the traits over a cluster's stored objects, [`text`] what makes foreign text fit to print.
 //!
 //! No HTTP, no Kubernetes, no async runtime. Features: `local` (default) is an embedded provider
 //! over a keyring file; `tokio` is a clock for programs that run on tokio; `metrics` is a wrapper
@@ -26,11 +26,12 @@ pub mod object;
 mod provider;
 mod random;
 mod secret;
+pub mod text;
 mod wrapped;
 
 #[cfg(feature = "tokio")]
 pub use clock::TokioClock;
-pub use clock::{Clock, Sleep, Tick};
+pub use clock::{Clock, Sleep, Tick, within};
 pub use context::EncryptionContext;
 pub use error::{Error, ErrorKind};
 pub use key::{KeyId, KeyInfo, KeyState};

@@ -9,15 +9,13 @@ pub(crate) async fn within<T>(
     what: &str,
     work: impl Future<Output = Result<T, Error>>,
 ) -> Result<T, Error> {
-    // The work goes first, so that an answer that is there is never thrown away.
-    tokio::select! {
-        biased;
-        outcome = work => outcome,
-        () = clock.sleep_until(deadline) => Err(Error::new(
+    let done = kms_core::within(clock, deadline, work).await;
+    done.unwrap_or_else(|| {
+        Err(Error::new(
             ErrorKind::DeadlineExceeded,
             format!("{what} did not finish in time"),
-        )),
-    }
+        ))
+    })
 }
 
 #[cfg(test)]

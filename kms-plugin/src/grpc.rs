@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use kms_core::text::one_line;
 use kms_core::{Error, ErrorKind};
 use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::{Code, Status};
@@ -100,19 +101,6 @@ fn remedy_of(error: &Error) -> &str {
     } else {
         error.remedy()
     }
-}
-
-/// Text from outside, made fit for a log line: no control characters, and not endless.
-pub(crate) fn one_line(text: &str, max: usize) -> String {
-    let mut line = String::with_capacity(text.len().min(max));
-    for letter in text.chars() {
-        if line.len().saturating_add(letter.len_utf8()) > max {
-            line.push_str("...");
-            break;
-        }
-        line.push(if letter.is_control() { ' ' } else { letter });
-    }
-    line
 }
 
 /// What a plugin is asked for; the same code may mean different things.
@@ -409,13 +397,6 @@ mod tests {
         let own = status_from(&Error::new(ErrorKind::Unsupported, "annotations"));
         let error = error_from(&own, Operation::Encrypt, Api::V1Beta1);
         assert!(error.message().contains("annotations"), "{error}");
-    }
-
-    #[test]
-    fn text_from_outside_is_bounded_and_one_line() {
-        assert_eq!(one_line("a\r\nb\u{1b}[0m", 99), "a  b [0m");
-        assert_eq!(one_line("\u{e4}\u{e4}", 3), "\u{e4}...");
-        assert!(one_line(&"x".repeat(9000), 768).len() < 800);
     }
 
     #[test]

@@ -1,12 +1,10 @@
 //! From upstream's key ids back to versions.
 
-use core::pin::pin;
 use core::time::Duration;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use futures_util::future::{Either, select};
-use kms_core::{CallOptions, Clock, Error, ErrorKind, KeyId, KeyProvider, Tick};
+use kms_core::{CallOptions, Clock, Error, ErrorKind, KeyId, KeyProvider, Tick, within};
 
 use super::key_id::upstream_key_id;
 use crate::key_url::KeyUrl;
@@ -73,16 +71,12 @@ impl Versions {
         let end = call
             .deadline
             .unwrap_or_else(|| self.clock.now() + self.budget);
-        let found = pin!(self.find(upstream, call));
-        match select(found, self.clock.sleep_until(end)).await {
-            Either::Left((found, _)) => found,
-            Either::Right(((), _)) => Err(self
-                .error(
-                    ErrorKind::DeadlineExceeded,
-                    "the key's versions are not listed by the deadline",
-                )
-                .with_key_id(upstream.clone())),
-        }
+        let found = within(&*self.clock, end, self.find(upstream, call)).await;
+        found.unwrap_or_else(|| {
+            let late = "the key's versions are not listed by the deadline";
+            let error = self.error(ErrorKind::DeadlineExceeded, late);
+            Err(error.with_key_id(upstream.clone()))
+        })
     }
 
     async fn find(&self, upstream: &KeyId, call: &CallOptions) -> Result<KeyId, Error> {

@@ -1,16 +1,14 @@
 //! Tries again.
 
 use core::fmt;
-use core::pin::pin;
 use core::time::Duration;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use futures_util::future::{Either, select};
 
 use crate::{
     CallOptions, Capabilities, Clock, Error, ErrorKind, KeyId, KeyInfo, KeyProvider, SecretBytes,
-    SecureRandom, Tick, UnwrapOptions, WrapOptions, WrappedKey,
+    SecureRandom, Tick, UnwrapOptions, WrapOptions, WrappedKey, within,
 };
 
 /// How often and how long [`Retry`] tries.
@@ -137,11 +135,10 @@ impl<P: KeyProvider> Retry<P> {
         let mut attempts = 0_u32;
         let mut last = None;
         loop {
-            // An answer that is there wins over an end that has just come.
-            let error = match select(pin!(attempt()), self.clock.sleep_until(end)).await {
-                Either::Left((Ok(answer), _)) => return Ok(answer),
-                Either::Left((Err(error), _)) => error,
-                Either::Right(((), _)) => return Err(self.late(operation, last)),
+            let error = match within(&*self.clock, end, attempt()).await {
+                Some(Ok(answer)) => return Ok(answer),
+                Some(Err(error)) => error,
+                None => return Err(self.late(operation, last)),
             };
             attempts = attempts.saturating_add(1);
             if !error.is_retryable() || attempts >= self.policy.max_attempts {

@@ -1,16 +1,14 @@
 //! Ends calls in time.
 
 use core::fmt;
-use core::pin::pin;
 use core::time::Duration;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use futures_util::future::{Either, select};
 
 use crate::{
     CallOptions, Capabilities, Clock, Error, ErrorKind, KeyId, KeyInfo, KeyProvider, SecretBytes,
-    Tick, UnwrapOptions, WrapOptions, WrappedKey,
+    Tick, UnwrapOptions, WrapOptions, WrappedKey, within,
 };
 
 /// Ends every call by its caller's deadline or after a limit of its own, whichever comes first.
@@ -57,11 +55,8 @@ impl<P: KeyProvider> Timeout<P> {
         if self.clock.now() >= deadline {
             return Err(late());
         }
-        // An answer that is there wins over a deadline that has just passed.
-        match select(pin!(call), self.clock.sleep_until(deadline)).await {
-            Either::Left((answer, _)) => answer,
-            Either::Right(((), _)) => Err(late()),
-        }
+        let answer = within(&*self.clock, deadline, call).await;
+        answer.unwrap_or_else(|| Err(late()))
     }
 }
 

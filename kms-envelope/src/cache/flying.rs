@@ -1,10 +1,9 @@
 //! What both caches need to make calls: an end to waiting, and somewhere to leave a refresh.
 
 use core::fmt;
-use core::pin::{Pin, pin};
+use core::pin::Pin;
 
-use futures_util::future::{Either, select};
-use kms_core::{Clock, Error, ErrorKind, Tick};
+use kms_core::{Clock, Error, ErrorKind, Tick, within};
 
 /// A refresh, for the program's runtime to run. It ends by itself; dropping it is safe.
 pub type Background = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -49,12 +48,10 @@ pub(super) async fn by<T>(
     let Some(deadline) = deadline else {
         return answer.await;
     };
-    // An answer that is there wins over a deadline that has just passed.
-    match select(pin!(answer), clock.sleep_until(deadline)).await {
-        Either::Left((answer, _)) => answer,
-        Either::Right(((), _)) => Err(Error::new(
+    within(clock, deadline, answer).await.unwrap_or_else(|| {
+        Err(Error::new(
             ErrorKind::DeadlineExceeded,
             format!("{what} has no answer by its deadline"),
-        )),
-    }
+        ))
+    })
 }

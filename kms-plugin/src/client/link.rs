@@ -8,6 +8,7 @@ use std::io;
 use std::sync::Arc;
 
 use hyper_util::rt::TokioIo;
+use kms_core::text::one_line;
 use kms_core::{
     CallOptions, Clock, EncryptionContext, Error, ErrorKind, OsRandom, SecretBytes, SecureRandom,
     TokioClock,
@@ -17,7 +18,7 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Response, Status};
 use tower::Service;
 
-use crate::grpc::{Api, Operation, error_from, one_line};
+use crate::grpc::{Api, Operation, error_from};
 use crate::socket::SocketAddress;
 
 /// The longest plaintext that a plugin may return, in bytes. Seeds and DEKs have 32.

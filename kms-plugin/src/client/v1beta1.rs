@@ -2,6 +2,7 @@
 
 use core::fmt;
 
+use kms_core::text::one_line;
 use kms_core::{
     CallOptions, Capabilities, Error, ErrorKind, KeyId, KeyInfo, KeyProvider, KeyState,
     SecretBytes, UnwrapOptions, WrapOptions, WrappedKey,
@@ -10,7 +11,7 @@ use tokio::sync::OnceCell;
 
 use super::ClientOptions;
 use super::link::{Link, PluginChannel};
-use crate::grpc::{Api, Operation, one_line};
+use crate::grpc::{Api, Operation};
 use crate::proto::v1beta1::key_management_service_client::KeyManagementServiceClient;
 use crate::proto::{MAX_MESSAGE_LEN, v1beta1};
 use crate::socket::SocketAddress;

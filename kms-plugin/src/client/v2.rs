@@ -2,6 +2,7 @@
 
 use core::fmt;
 
+use kms_core::text::one_line;
 use kms_core::{
     CallOptions, Capabilities, Error, ErrorKind, KeyId, KeyInfo, KeyProvider, KeyState,
     SecretBytes, SecureRandom, UnwrapOptions, WrapOptions, WrappedKey,
@@ -9,7 +10,7 @@ use kms_core::{
 
 use super::ClientOptions;
 use super::link::{Link, PluginChannel};
-use crate::grpc::{Api, Operation, one_line};
+use crate::grpc::{Api, Operation};
 use crate::proto::v2::key_management_service_client::KeyManagementServiceClient;
 use crate::proto::{MAX_CIPHERTEXT_LEN, MAX_MESSAGE_LEN, check_annotation_name, v2, wrapped_key};
 use crate::socket::SocketAddress;

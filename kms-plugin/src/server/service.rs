@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use kms_core::text::one_line;
 use kms_core::{Error, ErrorKind, SecretBytes, WrappedKey};
 use tonic::{Code, Request, Response, Status};
 
 use super::StatusVersion;
 use super::engine::Engine;
 use super::key_board::StatusAnswer;
-use crate::grpc::{one_line, status_from, status_with_code, text_of, timeout_of};
+use crate::grpc::{status_from, status_with_code, text_of, timeout_of};
 use crate::proto::{v1beta1, v2, wrapped_key};
 
 /// What KMS v1 calls itself.
