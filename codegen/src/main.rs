@@ -49,6 +49,7 @@ const CRATES: [Crate; 2] = [
             ".etcdserverpb.AuthenticateRequest",
             ".etcdserverpb.AuthenticateResponse",
             ".etcdserverpb.PutRequest",
+            ".etcdserverpb.SnapshotResponse",
             ".mvccpb.KeyValue",
         ],
     },

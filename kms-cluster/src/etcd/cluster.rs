@@ -13,6 +13,7 @@ use super::login::{Login, Token};
 use super::options::{EtcdOptions, Member};
 use super::proto::kv_client::KvClient;
 use super::proto::lease_client::LeaseClient;
+use super::proto::maintenance_client::MaintenanceClient;
 use super::proto::watch_client::WatchClient;
 use super::proto::{Answer, RangeRequest, RangeResponse};
 use super::status::{self, Class};
@@ -51,10 +52,27 @@ pub(super) struct Call<'a> {
 pub(super) enum Repeat {
     /// Always, since it changes nothing, or nothing more if it is done twice.
     Freely,
+    /// As freely, but never in another cluster, where it could not be taken back.
+    FreelyHere,
     /// Only if it was certainly not carried out.
     IfNotDone,
     /// Once to each member, and then no more.
     OneRound,
+}
+
+impl Repeat {
+    /// Whether a member must be known to be of the cluster before it is asked.
+    const fn asks_who_it_is(self) -> bool {
+        matches!(self, Self::IfNotDone | Self::FreelyHere)
+    }
+}
+
+/// How it went with one member.
+enum Tried<R> {
+    Answered(R),
+    Failed(Failed),
+    /// Time is over; what that means for the request.
+    Late(Class),
 }
 
 /// Why a call failed.
@@ -96,6 +114,10 @@ impl Line {
     pub(super) fn lease(&self) -> LeaseClient<Channel> {
         LeaseClient::new(self.channel.clone())
     }
+
+    pub(super) fn maintenance(&self) -> MaintenanceClient<Channel> {
+        MaintenanceClient::new(self.channel.clone()).max_decoding_message_size(self.max_message_len)
+    }
 }
 
 impl Cluster {
@@ -121,6 +143,11 @@ impl Cluster {
         &self.name
     }
 
+    /// Its endpoints, each as it is called.
+    pub(super) fn endpoints(&self) -> impl Iterator<Item = &str> {
+        self.members.iter().map(|member| member.name.as_str())
+    }
+
     /// Known after the first answer.
     pub(super) fn id(&self) -> Option<u64> {
         self.id.get().copied()
@@ -144,6 +171,11 @@ impl Cluster {
         options.deadline.map_or(limit, |own| own.min(limit))
     }
 
+    /// For what may take long: the caller's deadline, or this limit.
+    pub(super) fn long_deadline(&self, options: &CallOptions, limit: Duration) -> Tick {
+        options.deadline.unwrap_or_else(|| self.clock.now() + limit)
+    }
+
     pub(super) fn has_time(&self, deadline: Tick) -> bool {
         self.clock.now() < deadline
     }
@@ -159,12 +191,7 @@ impl Cluster {
         deadline: Tick,
         work: impl Future<Output = T>,
     ) -> Option<T> {
-        // The work goes first, so that an answer that is there is never thrown away.
-        tokio::select! {
-            biased;
-            done = work => Some(done),
-            () = self.clock.sleep_until(deadline) => None,
-        }
+        kms_core::within(&*self.clock, deadline, work).await
     }
 
     /// Lets the member that answered last try, then the others, and all again until the deadline.
@@ -186,41 +213,17 @@ impl Cluster {
                 if !self.has_time(call.deadline) {
                     return Err(self.too_late(call, last, Class::NotDone));
                 }
-                // A change in another cluster could not be taken back.
-                if call.repeat == Repeat::IfNotDone && !member.is_known.load(Ordering::Relaxed) {
-                    let greet = |line| self.greet(line);
-                    match self.within(call.deadline, self.ask(member, &greet)).await {
-                        None => return Err(self.too_late(call, last, Class::NotDone)),
-                        Some(Ok(answer)) => self.check(member, &answer)?,
-                        Some(Err(status)) => match self.failed(&status, call, member) {
-                            failed @ Failed {
-                                class: Class::NotDone | Class::Unsettled,
-                                ..
-                            } => {
-                                last = Some(failed);
-                                continue;
-                            }
-                            failed => return Err(failed),
-                        },
-                    }
-                }
-                let work = self.ask(member, &attempt);
-                let Some(outcome) = self.within(call.deadline, work).await else {
-                    return Err(self.too_late(call, last, Class::Unsettled));
-                };
-                let status = match outcome {
-                    Ok(answer) => {
-                        self.check(member, &answer)?;
+                let failed = match self.try_member(member, call, &attempt).await {
+                    Tried::Answered(answer) => {
                         self.preferred.store(index, Ordering::Relaxed);
                         return Ok(answer);
                     }
-                    Err(status) => status,
+                    Tried::Late(class) => return Err(self.too_late(call, last, class)),
+                    Tried::Failed(failed) => failed,
                 };
-                let failed = self.failed(&status, call, member);
                 match (failed.class, call.repeat) {
-                    (Class::NotDone, _) | (Class::Unsettled, Repeat::Freely | Repeat::OneRound) => {
-                        last = Some(failed);
-                    }
+                    (Class::Unsettled, Repeat::IfNotDone) => return Err(failed),
+                    (Class::NotDone | Class::Unsettled, _) => last = Some(failed),
                     _ => return Err(failed),
                 }
             }
@@ -231,8 +234,75 @@ impl Cluster {
         }
     }
 
+    /// Lets the member at this endpoint try, once and no other.
+    pub(super) async fn call_member<R, F>(
+        &self,
+        endpoint: &str,
+        call: Call<'_>,
+        attempt: impl Fn(Line) -> F,
+    ) -> Result<R, Failed>
+    where
+        R: Answer,
+        F: Future<Output = Result<R, Status>>,
+    {
+        let member = self.members.iter().find(|member| member.name == endpoint);
+        let member = member.ok_or_else(|| Failed {
+            error: self
+                .fault(
+                    ErrorKind::InvalidInput,
+                    format!("no endpoint is {endpoint}"),
+                )
+                .with_remedy("name one of the endpoints that were given to connect to"),
+            class: Class::Refused,
+        })?;
+        match self.try_member(member, call, &attempt).await {
+            Tried::Answered(answer) => Ok(answer),
+            Tried::Failed(failed) => Err(failed),
+            Tried::Late(class) => Err(self.too_late(call, None, class)),
+        }
+    }
+
+    async fn try_member<R, F>(
+        &self,
+        member: &Member,
+        call: Call<'_>,
+        attempt: &impl Fn(Line) -> F,
+    ) -> Tried<R>
+    where
+        R: Answer,
+        F: Future<Output = Result<R, Status>>,
+    {
+        if call.repeat.asks_who_it_is() && !member.is_known.load(Ordering::Relaxed) {
+            let greet = |line| self.greet(line);
+            match self.within(call.deadline, self.ask(member, &greet)).await {
+                None => return Tried::Late(Class::NotDone),
+                Some(Ok(answer)) => {
+                    if let Err(failed) = self.check(member, &answer) {
+                        return Tried::Failed(failed);
+                    }
+                }
+                Some(Err(status)) => {
+                    let mut failed = self.failed(&status, call, member);
+                    // What was called for has not been sent.
+                    if failed.class == Class::Unsettled {
+                        failed.class = Class::NotDone;
+                    }
+                    return Tried::Failed(failed);
+                }
+            }
+        }
+        match self.within(call.deadline, self.ask(member, attempt)).await {
+            None => Tried::Late(Class::Unsettled),
+            Some(Err(status)) => Tried::Failed(self.failed(&status, call, member)),
+            Some(Ok(answer)) => match self.check(member, &answer) {
+                Ok(()) => Tried::Answered(answer),
+                Err(failed) => Tried::Failed(failed),
+            },
+        }
+    }
+
     /// Asks a member who it is.
-    async fn greet(&self, line: Line) -> Result<RangeResponse, Status> {
+    pub(super) async fn greet(&self, line: Line) -> Result<RangeResponse, Status> {
         let request = line.request(RangeRequest {
             key: self.identity_key.as_bytes().to_vec(),
             keys_only: true,
@@ -284,6 +354,11 @@ impl Cluster {
                 outcome => return outcome,
             }
         }
+    }
+
+    /// A stream that was begun and broke.
+    pub(super) fn broken(&self, status: &Status, what: &str) -> Error {
+        status::error(status, what, &self.name).with_provider(format!("etcd {}", self.name))
     }
 
     /// Half of one cluster and half of another would be worse than nothing.

@@ -52,6 +52,12 @@
 //! watch, deletions included. A user needs the right to read all keys. What was compacted while it
 //! was read is an error.
 //!
+//! # Upkeep
+//!
+//! [`status`](EtcdStore::status) and [`defragment`](EtcdStore::defragment) are about one member;
+//! [`compacted`](EtcdStore::compacted) and [`compact`](EtcdStore::compact) about history, which may
+//! hold what a key that is to go away was for; [`snapshot`](EtcdStore::snapshot) takes a backup.
+//!
 //! # Errors
 //!
 //! | code | message has | kind | did it happen? |
@@ -88,10 +94,13 @@
 //! No connection, or one that breaks, is `Unavailable`, and `Unauthenticated` if TLS fails. No
 //! answer in time is `DeadlineExceeded`.
 
+mod backup;
 mod cluster;
+mod compaction;
 mod history;
 mod lease;
 mod login;
+mod maintenance;
 mod options;
 mod proto;
 mod range;
@@ -101,6 +110,8 @@ mod store;
 mod swap;
 mod watch;
 
+pub use backup::TakenSnapshot;
 pub use lease::GrantedLease;
+pub use maintenance::EtcdStatus;
 pub use options::{EtcdOptions, EtcdTls, EtcdUser};
 pub use store::EtcdStore;

@@ -6,10 +6,13 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use kms_core::object::ObjectKey;
+use kms_core::text::one_line;
 use kms_core::{Clock, Error, ErrorKind, SecretBytes, TokioClock};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
+
+use super::status::MAX_TEXT_LEN;
 
 /// How often a connection in use is asked for a sign of life, and how long it may take to give
 /// one. etcd closes connections that ask more often than every 5 s.
@@ -283,7 +286,7 @@ impl EtcdOptions {
         let (name, is_tls) = check_endpoint(text)?;
         let refuse = |error: tonic::transport::Error| {
             let cause = core::error::Error::source(&error).map_or_else(String::new, |cause| {
-                format!(": {}", super::status::one_line(&cause.to_string()))
+                format!(": {}", one_line(&cause.to_string(), MAX_TEXT_LEN))
             });
             Error::new(
                 ErrorKind::InvalidInput,

@@ -3,11 +3,12 @@
 
 use std::io;
 
+use kms_core::text::one_line;
 use kms_core::{Error, ErrorKind};
 use tonic::{Code, Status};
 
 /// The most of a foreign text that is kept, in bytes.
-const MAX_TEXT_LEN: usize = 256;
+pub(super) const MAX_TEXT_LEN: usize = 256;
 
 /// What a failed request means for those that could follow it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -267,8 +268,12 @@ pub(super) fn class(status: &Status) -> Class {
 
 /// The error that a caller gets. `what` is what was tried, `member` whom it was asked of.
 pub(super) fn error(status: &Status, what: &str, member: &str) -> Error {
-    let error =
-        |kind, text: &str| Error::new(kind, format!("{what}: {member}: {}", one_line(text)));
+    let error = |kind, text: &str| {
+        Error::new(
+            kind,
+            format!("{what}: {member}: {}", one_line(text, MAX_TEXT_LEN)),
+        )
+    };
     let (fault, is_tls) = match way(status) {
         None => {
             let row = find(status);
@@ -338,19 +343,6 @@ fn way(status: &Status) -> Option<Way> {
     } else {
         Way::NotReached(fault)
     })
-}
-
-/// Text from outside, made fit for a log line: no control characters, and not endless.
-pub(super) fn one_line(text: &str) -> String {
-    let mut line = String::new();
-    for letter in text.chars() {
-        if line.len() >= MAX_TEXT_LEN {
-            line.push_str("...");
-            break;
-        }
-        line.push(if letter.is_control() { ' ' } else { letter });
-    }
-    line
 }
 
 #[cfg(test)]
@@ -557,11 +549,5 @@ mod tests {
             let error = error(&status, "a read", "http://etcd");
             assert_eq!(error.kind(), ErrorKind::Protocol);
         }
-    }
-
-    #[test]
-    fn text_from_outside_is_bounded_and_one_line() {
-        assert_eq!(one_line("a\r\nb\u{1b}[0m"), "a  b [0m");
-        assert!(one_line(&"\u{e4}".repeat(9000)).len() < MAX_TEXT_LEN + 8);
     }
 }

@@ -13,7 +13,6 @@ use super::proto::watch_request::RequestUnion;
 use super::proto::{
     Answer, Event, EventType, ResponseHeader, WatchCreateRequest, WatchRequest, WatchResponse,
 };
-use super::status;
 
 /// A watch over all keys, read up to a revision.
 ///
@@ -62,6 +61,33 @@ impl Watch {
             start_revision: cluster.revision_to_ask(Some(since))?,
             fragment: true,
         };
+        Self::begin(cluster, create, until, deadline).await
+    }
+
+    /// Where history begins, of which it is known that its first revision is compacted. A watch
+    /// of one key tells that before it reads anything.
+    pub(super) async fn floor(cluster: &Cluster, deadline: Tick) -> Result<Revision, Error> {
+        let first = Revision::new(1);
+        let create = WatchCreateRequest {
+            key: cluster.identity_key().as_bytes().to_vec(),
+            start_revision: cluster.revision_to_ask(Some(first))?,
+            ..WatchCreateRequest::default()
+        };
+        match Self::begin(cluster, create, first, deadline).await? {
+            Opened::Compacted(floor) => Ok(floor),
+            Opened::Watch(_) => Err(cluster.fault(
+                ErrorKind::Protocol,
+                "a watch begins at a revision that a read calls compacted",
+            )),
+        }
+    }
+
+    async fn begin(
+        cluster: &Cluster,
+        create: WatchCreateRequest,
+        until: Revision,
+        deadline: Tick,
+    ) -> Result<Opened, Error> {
         let call = Call {
             what: "a watch",
             deadline,
@@ -133,10 +159,7 @@ impl Watch {
         };
         let answer = message
             .and_then(|answer| answer.ok_or_else(|| Status::unavailable("the watch ended")))
-            .map_err(|status| {
-                status::error(&status, "a watch", cluster.name())
-                    .with_provider(format!("etcd {}", cluster.name()))
-            })?;
+            .map_err(|status| cluster.broken(&status, "a watch"))?;
         self.take(cluster, answer)
     }
 
@@ -150,9 +173,7 @@ impl Watch {
             return cluster.revision(answer.compact_revision).map(Some);
         }
         if answer.canceled {
-            let status = canceled(&answer.cancel_reason);
-            return Err(status::error(&status, "a watch", cluster.name())
-                .with_provider(format!("etcd {}", cluster.name())));
+            return Err(cluster.broken(&canceled(&answer.cancel_reason), "a watch"));
         }
         for event in answer.events {
             self.take_event(cluster, event)?;

@@ -10,6 +10,7 @@ use kms_core::object::{
     FetchOptions, HistoryOptions, HistoryPage, HistoryRecord, ObjectKey, ObjectSource, Revision,
     ScanOptions, ScanPage, StoreIdentity, StoredObject,
 };
+use kms_core::text::hex;
 use kms_core::{CallOptions, Error, ErrorKind};
 
 use super::database::{self, Database};
@@ -389,13 +390,4 @@ const fn digest_len(file_len: u64) -> u64 {
     } else {
         0
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let [high, low] = [byte >> 4, byte & 15].map(|digit| char::from_digit(digit.into(), 16));
-        text.extend(high);
-        text.extend(low);
-        text
-    })
 }

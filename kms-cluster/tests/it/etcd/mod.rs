@@ -11,6 +11,7 @@ mod server;
 mod sizes;
 mod tls;
 mod unreachable;
+mod upkeep;
 
 use core::time::Duration;
 

@@ -3,11 +3,13 @@
 use std::collections::{BTreeSet, HashMap};
 
 use kms_core::object::KeyMap;
+use kms_core::text::hex;
 use ring::digest;
 
 use super::report::{CensusRow, DekSourceCount};
-use super::{Place, prefix_of, too_many_rows};
+use super::{Place, too_many_rows};
 use crate::Error;
+use crate::kubernetes::prefix_of;
 use crate::kubernetes::{DamagedValue, DekSourceDigest, DekSourceType, Inspection, ProviderKind};
 
 /// What counts of an object.
@@ -119,12 +121,21 @@ struct Row {
 const MAX_ROWS: usize = 100_000;
 
 impl Tally {
-    pub(super) fn new(has_digests: bool, is_history: bool) -> Self {
+    /// Of objects, each of which has a key of its own.
+    pub(super) fn of_live(has_digests: bool) -> Self {
         Self {
             rows: HashMap::new(),
             identity: Vec::new(),
             has_digests,
-            is_history,
+            is_history: false,
+        }
+    }
+
+    /// Of changes, several of which may be of one key.
+    pub(super) fn of_history(has_digests: bool) -> Self {
+        Self {
+            is_history: true,
+            ..Self::of_live(has_digests)
         }
     }
 
@@ -252,12 +263,4 @@ fn digest_of_keys(keys: &BTreeSet<Vec<u8>>) -> String {
 
 fn sha256_hex(bytes: &[u8]) -> String {
     hex(digest::digest(&digest::SHA256, bytes).as_ref())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use core::fmt::Write as _;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
