@@ -52,6 +52,14 @@ pub struct Inspection<'a> {
     pub value_len: usize,
 }
 
+impl Inspection<'_> {
+    /// The text in front of the payload, such as `k8s:enc:kms:v2:my-kms:`; empty for `identity`.
+    #[must_use]
+    pub fn prefix(&self) -> String {
+        prefix_of(Some(self.provider), self.name)
+    }
+}
+
 /// The digest of a DEK source: for KMS v2 of its type, its ciphertext, the key id and the
 /// annotations; for KMS v1 of the encrypted DEK.
 ///
@@ -121,6 +129,12 @@ impl<'a> DamagedValue<'a> {
         self.name
     }
 
+    /// The text in front of the payload, as far as it could be read.
+    #[must_use]
+    pub fn prefix(&self) -> String {
+        prefix_of(self.provider, self.name)
+    }
+
     /// The field that is damaged.
     #[must_use]
     pub const fn field(&self) -> &'static str {
@@ -152,9 +166,9 @@ impl From<DamagedValue<'_>> for Error {
 
 /// Says what a stored value is encrypted with.
 ///
-/// The name in the prefix ends at the first colon; for KMS v1, at the first after which there is
-/// a value. Names of keys and of KMS v1 providers may hold colons themselves;
-/// [`ConfiguredNames::inspect`] gets those right.
+/// The name in the prefix ends at the first colon; for KMS v1, at the first that an encrypted DEK
+/// of less than 8,192 bytes can follow, since names of its providers may hold colons themselves.
+/// Names of keys may, too: for those, and to be certain, use [`ConfiguredNames::inspect`].
 ///
 /// A value that does not start with `k8s:enc:` is `identity`, whatever it holds.
 ///
@@ -218,6 +232,15 @@ impl ConfiguredNames {
     }
 }
 
+pub(crate) fn prefix_of(provider: Option<ProviderKind>, name: Option<&str>) -> String {
+    let start = match provider {
+        None => return String::from_utf8_lossy(prefix::ENCRYPTED).into_owned(),
+        Some(ProviderKind::Identity) => return String::new(),
+        Some(kind) => prefix::of(kind),
+    };
+    name.map_or_else(|| start.to_owned(), |name| format!("{start}{name}:"))
+}
+
 fn inspect_named<'a>(
     value: &'a [u8],
     names: Option<&ConfiguredNames>,
@@ -261,32 +284,48 @@ fn inspect_named<'a>(
 
 /// Splits without knowing the names.
 ///
-/// Within the name of a KMS v1 provider, what follows a colon is text, and read as the length of
-/// an encrypted DEK it is over 8,192: more than nearly every value has left.
+/// Within the name of a KMS v1 provider, what follows a colon is text, and text that is read as
+/// the length of an encrypted DEK is 8,192 or more. No KMS writes so long a one: it would be a key
+/// of 65,536 bits.
 fn guess_split(kind: ProviderKind, rest: &[u8]) -> Option<(&[u8], &[u8])> {
     const MAX_NAME: usize = 512;
-    let first = split_at_colon(rest)?;
+    let first = colons(rest).next()?;
     if kind != ProviderKind::KmsV1 {
         return Some(first);
     }
-    let makes_sense = |payload: &[u8]| {
+    let candidates = || {
+        colons(rest)
+            .take_while(|(name, _)| name.len() <= MAX_NAME)
+            .filter(|(name, _)| is_text(name))
+    };
+    let is_whole = |payload: &[u8]| {
         kms_v1::parse(payload).is_ok_and(|parts| parts.body.len() >= aes_gcm::OVERHEAD)
     };
-    let colons = rest.iter().take(MAX_NAME).enumerate();
-    colons
+    let has_short_dek = |payload: &[u8]| {
+        let length = payload.first_chunk().copied().map(u16::from_be_bytes);
+        length.is_some_and(|length| (1..0x2000).contains(&length))
+    };
+    // A value that is cut off has its name all the same.
+    candidates()
+        .find(|(_, payload)| has_short_dek(payload) && is_whole(payload))
+        .or_else(|| candidates().find(|(_, payload)| has_short_dek(payload)))
+        .or_else(|| candidates().find(|(_, payload)| is_whole(payload)))
+        .or(Some(first))
+}
+
+/// Every split at a colon.
+fn colons(rest: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    let places = rest.iter().enumerate();
+    places
         .filter(|(_, byte)| **byte == b':')
         .filter_map(|(at, _)| {
             let (name, payload) = rest.split_at_checked(at)?;
             Some((name, payload.strip_prefix(b":")?))
         })
-        .find(|(name, payload)| core::str::from_utf8(name).is_ok() && makes_sense(payload))
-        .or(Some(first))
 }
 
-fn split_at_colon(rest: &[u8]) -> Option<(&[u8], &[u8])> {
-    let colon = rest.iter().position(|byte| *byte == b':')?;
-    let (name, payload) = rest.split_at_checked(colon)?;
-    Some((name, payload.strip_prefix(b":")?))
+fn is_text(name: &[u8]) -> bool {
+    core::str::from_utf8(name).is_ok_and(|name| !name.chars().any(char::is_control))
 }
 
 fn inspect_payload<'a>(inspection: &mut Inspection<'a>, payload: &'a [u8]) -> Result<(), Fault> {
@@ -366,6 +405,31 @@ mod tests {
         assert_eq!(inspect(&plain).unwrap().name, Some("team"));
         let damaged = inspect(b"k8s:enc:kms:v1:team:a:").unwrap_err();
         assert_eq!(damaged.name(), Some("team"));
+        // Read as a length, what follows the first colon is 24,890: a large value has that left.
+        let large = [value.as_slice(), &[7; 100_000]].concat();
+        assert_eq!(inspect(&large).unwrap().name, Some("team:a:b"));
+        // Cut off within the encrypted DEK, or right behind it.
+        let start = b"k8s:enc:kms:v1:team:a:b:".len();
+        for end in start + 2..start + 6 + aes_gcm::OVERHEAD {
+            let damaged = inspect(&value[..end]).unwrap_err();
+            assert_eq!(damaged.name(), Some("team:a:b"), "{end}");
+        }
+        // A DEK of a length that no KMS writes is believed if nothing else is there.
+        let absurd = [&[0x20, 0][..], &[7; 0x2000 + 28]].concat();
+        let absurd = [b"k8s:enc:kms:v1:team:", absurd.as_slice()].concat();
+        assert_eq!(inspect(&absurd).unwrap().name, Some("team"));
+    }
+
+    /// Ciphertext may hold anything, also what looks like the end of a longer name.
+    #[test]
+    fn a_colon_in_the_ciphertext_of_kms_v1_ends_no_name() {
+        let body = [&[7; 30][..], b":", &[0, 4], b"dek!", &[7; 60]].concat();
+        let whole = [b"k8s:enc:kms:v1:team:\0\x04dek!", body.as_slice()].concat();
+        assert_eq!(inspect(&whole).unwrap().name, Some("team"));
+        // With its own length destroyed, what comes next is no text.
+        let mut broken = whole;
+        broken[20] = 0xff;
+        assert_eq!(inspect(&broken).unwrap_err().name(), Some("team"));
     }
 
     #[test]
@@ -393,7 +457,10 @@ mod tests {
 
         let unknown = inspect(b"k8s:enc:kms:v9:lab:").unwrap_err();
         assert_eq!((unknown.provider(), unknown.field()), (None, "prefix"));
+        assert_eq!(damaged.prefix(), "k8s:enc:kms:v2:lab:");
+        assert_eq!(unknown.prefix(), "k8s:enc:");
         let endless = inspect(b"k8s:enc:aescbc:v1:key").unwrap_err();
+        assert_eq!(endless.prefix(), "k8s:enc:aescbc:v1:");
         assert_eq!(endless.provider(), Some(ProviderKind::AesCbc));
         assert_eq!((endless.name(), endless.field()), (None, "name"));
     }

@@ -31,6 +31,7 @@ pub use config::{
     EncryptionConfiguration, GroupResource, KmsApiVersion, KmsConfiguration, NamedKey,
     ProviderConfiguration, ResourceConfiguration, resource_of_etcd_key, resource_of_etcd_key_under,
 };
+pub(crate) use inspect::prefix_of;
 pub use inspect::{ConfiguredNames, DamagedValue, DekSourceDigest, Inspection, inspect};
 pub use kind::{DekSourceType, ProviderKind};
 pub use manifest::{Manifest, ManifestOptions};

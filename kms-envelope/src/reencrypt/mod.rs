@@ -1,7 +1,8 @@
 //! What stored objects are encrypted with, counted without any key.
 //!
 //! [`Census`] takes objects one by one, from wherever they come, and [`CensusReport`] is what it
-//! found. [`take_census`] reads a whole [`ObjectSource`](kms_core::object::ObjectSource).
+//! found. [`take_census`] reads a whole [`ObjectSource`](kms_core::object::ObjectSource); a
+//! [`CensusObserver`] sees its objects in the same pass.
 //!
 //! ```
 //! use kms_envelope::reencrypt::{Census, CensusOptions};
@@ -25,4 +26,4 @@ pub use census::{
     KeyIdUse, LiveCensus, NamespaceRow, ResourceCount,
 };
 pub use place::Place;
-pub use take::{CensusProgress, take_census};
+pub use take::{CensusObserver, CensusProgress, take_census, take_census_observed};

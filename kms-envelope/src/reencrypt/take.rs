@@ -1,6 +1,8 @@
 //! A census of a whole source.
 
-use kms_core::object::{HistoryOptions, KeyMap, ObjectSource, Revision, Scan, ScanOptions};
+use kms_core::object::{
+    HistoryOptions, KeyMap, ObjectSource, Revision, Scan, ScanOptions, StoredObject,
+};
 use kms_core::{CallOptions, ErrorKind as CoreErrorKind};
 
 use super::{Census, CensusOptions, CensusReport};
@@ -30,6 +32,29 @@ impl CensusProgress {
     }
 }
 
+/// Sees what a census counts while it counts: to open every object in the same pass, say.
+pub trait CensusObserver {
+    /// Counting begins; again, if what was counted so far was compacted meanwhile and counts for
+    /// nothing.
+    fn begin(&mut self) {}
+
+    /// These live objects have been counted; each is seen once.
+    fn objects(&mut self, _objects: &[StoredObject]) -> impl Future<Output = ()> {
+        core::future::ready(())
+    }
+
+    /// How far it has come.
+    fn progress(&mut self, _progress: CensusProgress) {}
+}
+
+struct Progress<F>(F);
+
+impl<F: FnMut(CensusProgress)> CensusObserver for Progress<F> {
+    fn progress(&mut self, progress: CensusProgress) {
+        (self.0)(progress);
+    }
+}
+
 /// Counts everything below a prefix at one revision, and everything in history up to it if
 /// `with_history`.
 ///
@@ -44,12 +69,29 @@ pub async fn take_census(
     scan: &ScanOptions,
     options: &CensusOptions,
     with_history: bool,
-    mut progress: impl FnMut(CensusProgress),
+    progress: impl FnMut(CensusProgress),
+) -> Result<(CensusReport, Revision), Error> {
+    let mut observer = Progress(progress);
+    take_census_observed(source, scan, options, with_history, &mut observer).await
+}
+
+/// As [`take_census`], with an observer that sees every live object.
+///
+/// # Errors
+///
+/// As [`take_census`].
+pub async fn take_census_observed(
+    source: &dyn ObjectSource,
+    scan: &ScanOptions,
+    options: &CensusOptions,
+    with_history: bool,
+    observer: &mut impl CensusObserver,
 ) -> Result<(CensusReport, Revision), Error> {
     const ATTEMPTS: u32 = 5;
     let mut attempt = 1_u32;
     loop {
-        let taken = take(source, scan, options, with_history, &mut progress).await;
+        observer.begin();
+        let taken = take(source, scan, options, with_history, observer).await;
         match taken {
             Err(error) if is_compacted(&error) && scan.at.is_none() && attempt < ATTEMPTS => {
                 attempt = attempt.saturating_add(1);
@@ -70,7 +112,7 @@ async fn take(
     scan: &ScanOptions,
     options: &CensusOptions,
     with_history: bool,
-    progress: &mut impl FnMut(CensusProgress),
+    observer: &mut impl CensusObserver,
 ) -> Result<(CensusReport, Revision), Error> {
     let unread = |error| Error::provider("reading the store", error);
     let mut census = Census::new(options.clone());
@@ -86,9 +128,10 @@ async fn take(
                 live.insert(key, object.revision);
             }
         }
+        observer.objects(&page.objects).await;
         done.objects = census.objects();
         done.remaining = page.remaining;
-        progress(done);
+        observer.progress(done);
     }
     let revision = pages.revision().unwrap_or_default();
     if !with_history {
@@ -112,7 +155,7 @@ async fn take(
             )?;
             done.changes = done.changes.saturating_add(1);
         }
-        progress(done);
+        observer.progress(done);
         match page.next {
             Some(next) => wanted.after = Some(next),
             None => return Ok((census.report(), revision)),

@@ -4,10 +4,13 @@ use core::ops::ControlFlow;
 use std::sync::Arc;
 
 use futures_util::FutureExt as _;
+use kms_cluster::etcd::EtcdStore;
 use kms_cluster::snapshot::Snapshot;
-use kms_core::object::{Revision, Scan, ScanOptions};
+use kms_core::object::{Revision, ScanOptions, StoredObject};
 use kms_core::{CallOptions, Clock};
-use kms_envelope::reencrypt::{Census, CensusOptions, CensusProgress, CensusReport, take_census};
+use kms_envelope::reencrypt::{
+    Census, CensusObserver, CensusOptions, CensusProgress, CensusReport, take_census_observed,
+};
 use serde::Serialize;
 use tokio::runtime::Handle;
 
@@ -84,7 +87,7 @@ pub struct SourceFacts {
     pub revision: u64,
     /// Whether the source follows the cluster; a snapshot is a copy.
     pub live: bool,
-    /// Up to where history was compacted; 0 if never, or not known.
+    /// Up to where history was compacted; 0 if never.
     pub compact_revision: u64,
     /// The SHA-256 of a snapshot's content, if it was there and checked.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -130,9 +133,12 @@ pub async fn census(
             facts.sha256.clone_from(&info.sha256);
             sweep(snapshot.clone(), options, history, verify, progress).await?
         }
-        ClusterSource::Etcd(_) => {
-            let counted = scan(source, &options, history, verify, progress).await?;
+        ClusterSource::Etcd(store) => {
+            let counted = scan(store, &options, history, verify, progress).await?;
             facts.revision = counted.1.get();
+            // Asked last: more may have been compacted since, and nothing less.
+            let compacted = store.compacted(&CallOptions::default()).await?;
+            facts.compact_revision = compacted.unwrap_or_default().get();
             counted.0
         }
     };
@@ -169,7 +175,7 @@ async fn sweep(
     let handle = Handle::current();
     let work = move || {
         let mut census = Census::new(options);
-        let mut verifier = opener.as_ref().map(|_| Verifier::default());
+        let mut verifier = opener.as_ref().map(Verifier::new);
         let mut failure = None;
         let mut changes = 0_u64;
         snapshot.sweep(None, |record| {
@@ -212,31 +218,46 @@ async fn sweep(
 
 /// Page after page of a source that is asked; and the revision that was counted.
 async fn scan(
-    source: &ClusterSource,
+    source: &EtcdStore,
     options: &CensusOptions,
     history: bool,
     opener: Option<ObjectOpener>,
     progress: impl FnMut(CensusProgress),
 ) -> Result<((CensusReport, Option<Verifier>), Revision), Failure> {
-    let options_of_scan = ScanOptions::default();
-    let (report, revision) = take_census(
-        source.objects(),
-        &options_of_scan,
-        options,
-        history,
+    let mut watcher = Watcher {
+        verifier: opener.as_ref().map(Verifier::new),
+        opener,
         progress,
-    )
-    .await?;
-    let Some(mut opener) = opener else {
-        return Ok(((report, None), revision));
     };
-    let mut verifier = Verifier::default();
-    let mut pages = Scan::new(source.objects(), options_of_scan.with_at(revision));
-    while let Some(page) = pages.next_page().await? {
-        for object in &page.objects {
+    let all = ScanOptions::default();
+    let (report, revision) =
+        take_census_observed(source, &all, options, history, &mut watcher).await?;
+    Ok(((report, watcher.verifier), revision))
+}
+
+/// Opens what is counted, in the same pass.
+struct Watcher<F> {
+    opener: Option<ObjectOpener>,
+    verifier: Option<Verifier>,
+    progress: F,
+}
+
+impl<F: FnMut(CensusProgress)> CensusObserver for Watcher<F> {
+    fn begin(&mut self) {
+        self.verifier = self.opener.as_ref().map(Verifier::new);
+    }
+
+    async fn objects(&mut self, objects: &[StoredObject]) {
+        let (Some(opener), Some(verifier)) = (&mut self.opener, &mut self.verifier) else {
+            return;
+        };
+        for object in objects {
             let key = object.key.as_bytes();
-            verifier.check(&mut opener, key, &object.value).await;
+            verifier.check(opener, key, &object.value).await;
         }
     }
-    Ok(((report, Some(verifier)), revision))
+
+    fn progress(&mut self, progress: CensusProgress) {
+        (self.progress)(progress);
+    }
 }

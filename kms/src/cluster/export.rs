@@ -29,7 +29,7 @@ pub enum ExportFormat {
 }
 
 /// What to write, and how.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ExportRequest {
     /// What keys begin with. Empty for all.
@@ -40,6 +40,20 @@ pub struct ExportRequest {
     pub format: ExportFormat,
     /// What to keep of their metadata.
     pub manifest: ManifestOptions,
+    /// The API server's `--etcd-prefix`, to tell resources by. `/registry` by default.
+    pub etcd_prefix: Vec<u8>,
+}
+
+impl Default for ExportRequest {
+    fn default() -> Self {
+        Self {
+            prefix: Vec::new(),
+            at: None,
+            format: ExportFormat::default(),
+            manifest: ManifestOptions::default(),
+            etcd_prefix: b"/registry".to_vec(),
+        }
+    }
 }
 
 impl ExportRequest {
@@ -68,6 +82,13 @@ impl ExportRequest {
     #[must_use]
     pub const fn with_manifest(mut self, manifest: ManifestOptions) -> Self {
         self.manifest = manifest;
+        self
+    }
+
+    /// Sets the API server's `--etcd-prefix`.
+    #[must_use]
+    pub fn with_etcd_prefix(mut self, prefix: impl Into<Vec<u8>>) -> Self {
+        self.etcd_prefix = prefix.into();
         self
     }
 }
@@ -130,7 +151,7 @@ pub async fn export(
             match open_and_write(object, opener.as_mut(), request, out).await? {
                 Verdict::Written => summary.written = summary.written.saturating_add(1),
                 Verdict::RawOnly => {
-                    let place = Place::of(b"/registry", object.key.as_bytes());
+                    let place = Place::of(&request.etcd_prefix, object.key.as_bytes());
                     let resource = place.map_or_else(String::new, |it| it.resource.into_owned());
                     let count = summary.raw_only.entry(resource).or_default();
                     *count = count.saturating_add(1);

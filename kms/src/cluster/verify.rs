@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use kms_core::{
     CallOptions, Clock, KeyProvider, OsRandom, SecretBytes, UnwrapOptions, WrapOptions,
 };
-use kms_envelope::kubernetes::{KmsApiVersion, KmsConfiguration, inspect};
+use kms_envelope::kubernetes::{ConfiguredNames, KmsApiVersion, KmsConfiguration};
 use kms_envelope::reencrypt::DamagedObject;
 use serde::Serialize;
 
@@ -60,7 +60,7 @@ pub struct PluginCheck {
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct Blocker {
-    /// The prefix of their values.
+    /// The prefix of their values, as the rows of the census have it.
     pub prefix: String,
     /// KMS v2: the key id that they name.
     pub key_id: Option<String>,
@@ -80,8 +80,10 @@ pub struct Blocker {
 const MAX_NAMED: usize = 10_000;
 
 /// Collects verdicts about objects.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Verifier {
+    /// To split prefixes with, as the census does.
+    names: ConfiguredNames,
     opened: u64,
     stale: u64,
     failed: u64,
@@ -90,6 +92,17 @@ pub(super) struct Verifier {
 }
 
 impl Verifier {
+    pub(super) fn new(opener: &ObjectOpener) -> Self {
+        Self {
+            names: opener.names(),
+            opened: 0,
+            stale: 0,
+            failed: 0,
+            blockers: BTreeMap::new(),
+            damaged: Vec::new(),
+        }
+    }
+
     /// Tries to open one object.
     pub(super) async fn check(&mut self, opener: &mut ObjectOpener, key: &[u8], value: &[u8]) {
         match opener.open(key, value).await {
@@ -103,15 +116,9 @@ impl Verifier {
 
     fn fail(&mut self, key: &[u8], value: &[u8], error: &kms_envelope::Error) {
         self.failed = self.failed.saturating_add(1);
-        let (prefix, key_id) = match inspect(value) {
-            Ok(found) => (
-                name_of(found.provider.as_str(), found.name),
-                found.key_id.map(str::to_owned),
-            ),
-            Err(damaged) => {
-                let kind = damaged.provider().map_or("unknown", |kind| kind.as_str());
-                (name_of(kind, damaged.name()), None)
-            }
+        let (prefix, key_id) = match self.names.inspect(value) {
+            Ok(found) => (found.prefix(), found.key_id.map(str::to_owned)),
+            Err(damaged) => (damaged.prefix(), None),
         };
         let kind = match error.provider_error() {
             Some(cause) => cause.kind().as_str(),
@@ -147,10 +154,6 @@ impl Verifier {
         };
         (verification, self.damaged)
     }
-}
-
-fn name_of(provider: &str, name: Option<&str>) -> String {
-    name.map_or_else(|| provider.to_owned(), |name| format!("{provider} {name}"))
 }
 
 fn with_cause(error: &kms_envelope::Error) -> String {

@@ -2,12 +2,14 @@
 
 mod arguments;
 mod azure;
+mod census;
 mod cluster;
 mod command;
 mod decrypt;
 mod doctor;
 mod inspect;
 mod key;
+mod made;
 mod quickstart;
 mod serve;
 #[cfg(feature = "testing")]

@@ -5,7 +5,7 @@ mod tally;
 
 use std::collections::BTreeMap;
 
-use kms_core::object::Revision;
+use kms_core::object::{KeyMap, Revision};
 
 pub use self::report::{
     CensusReport, CensusRow, DamagedObject, DekSourceCount, HistoryCensus, KeyIdUse, LiveCensus,
@@ -13,7 +13,7 @@ pub use self::report::{
 };
 use self::tally::{Counted, Tally};
 use super::Place;
-use crate::kubernetes::{ConfiguredNames, DamagedValue, Inspection, ProviderKind, inspect};
+use crate::kubernetes::{ConfiguredNames, DamagedValue, Inspection, inspect};
 use crate::{Error, ErrorKind};
 
 /// How to count.
@@ -90,8 +90,8 @@ pub struct Census {
     history: HistoryCensus,
     has_history: bool,
     namespaces: BTreeMap<(String, String, String, Option<String>), u64>,
-    /// Keys with a live object, or more.
-    deleted_or_live: kms_core::object::KeyMap<bool>,
+    /// Every key of history, and whether there is an object of it now.
+    exists: KeyMap<bool>,
 }
 
 /// Damaged objects that are named; more are counted.
@@ -103,16 +103,16 @@ impl Census {
     /// Nothing counted yet.
     #[must_use]
     pub fn new(options: CensusOptions) -> Self {
-        let (digests, history) = (options.key_digests, true);
+        let has_digests = options.key_digests;
         Self {
-            live: Tally::new(digests, false),
-            all_puts: Tally::new(digests, history),
-            puts_not_live: Tally::new(digests, history),
+            live: Tally::of_live(has_digests),
+            all_puts: Tally::of_history(has_digests),
+            puts_not_live: Tally::of_history(has_digests),
             facts: LiveCensus::default(),
             history: HistoryCensus::default(),
             has_history: false,
             namespaces: BTreeMap::new(),
-            deleted_or_live: kms_core::object::KeyMap::new(),
+            exists: KeyMap::new(),
             options,
         }
     }
@@ -174,8 +174,8 @@ impl Census {
             value.is_some(),
             is_live,
         );
-        let was_live = self.deleted_or_live.get(key).copied().unwrap_or(false);
-        self.deleted_or_live.insert(key, was_live || is_live);
+        let is_known_to_exist = self.exists.get(key).copied().unwrap_or(false);
+        self.exists.insert(key, is_known_to_exist || is_live);
         let Some(value) = value else {
             return Ok(());
         };
@@ -206,9 +206,8 @@ impl Census {
             .then(|| namespaces(self.namespaces));
         let history = self.has_history.then(|| {
             let mut history = self.history;
-            history.distinct_keys = self.deleted_or_live.len();
-            history.keys_deleted =
-                self.deleted_or_live.values().filter(|live| !**live).count() as u64;
+            history.distinct_keys = self.exists.len();
+            history.keys_deleted = self.exists.values().filter(|exists| !**exists).count() as u64;
             history.census_all_puts = self.all_puts.into_rows();
             history.census_puts_not_live = self.puts_not_live.into_rows();
             history
@@ -242,18 +241,4 @@ fn too_many_rows() -> Error {
         ErrorKind::Unsupported,
         "the objects are under more different key ids than a census can hold",
     )
-}
-
-/// The prefix of a value, up to the colon before its payload.
-fn prefix_of(provider: Option<ProviderKind>, name: Option<&str>) -> String {
-    let start = match provider {
-        None => "k8s:enc:",
-        Some(ProviderKind::Identity) => return String::new(),
-        Some(ProviderKind::AesCbc) => "k8s:enc:aescbc:v1:",
-        Some(ProviderKind::AesGcm) => "k8s:enc:aesgcm:v1:",
-        Some(ProviderKind::Secretbox) => "k8s:enc:secretbox:v1:",
-        Some(ProviderKind::KmsV1) => "k8s:enc:kms:v1:",
-        Some(ProviderKind::KmsV2) => "k8s:enc:kms:v2:",
-    };
-    name.map_or_else(|| start.to_owned(), |name| format!("{start}{name}:"))
 }

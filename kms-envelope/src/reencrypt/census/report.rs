@@ -6,9 +6,9 @@ use kms_core::object::Revision;
 use serde::ser::SerializeMap as _;
 use serde::{Serialize, Serializer};
 
+use super::MAX_NAMED;
 use super::tally::Counted;
-use super::{MAX_NAMED, ProviderKind};
-use crate::kubernetes::{DamagedValue, DekSourceType};
+use crate::kubernetes::{DamagedValue, DekSourceType, ProviderKind};
 
 /// What stored objects are encrypted with. Serializes to JSON with the names of its fields.
 #[derive(Clone, Debug, Default, Serialize)]

@@ -114,10 +114,9 @@ What cannot be opened is reported on standard error, the rest goes on, and the e
     Export(EtcdExport),
 }
 
+/// What to read, and how much of it to keep.
 #[derive(Args, Debug)]
-pub(crate) struct EtcdGet {
-    /// The etcd key, such as `/registry/secrets/default/db`.
-    pub(crate) key: OsString,
+pub(crate) struct Read {
     #[command(flatten)]
     pub(crate) source: Source,
     #[command(flatten)]
@@ -125,34 +124,34 @@ pub(crate) struct EtcdGet {
     /// Read at this revision instead of the newest.
     #[arg(long, value_name = "REVISION")]
     pub(crate) at_revision: Option<u64>,
-    /// How to write it. `raw` is the bytes that kube-apiserver serialized.
-    #[arg(long, value_enum, default_value_t = Format::Yaml)]
-    pub(crate) format: Format,
     /// Keep what a server fills in, such as `uid` and `resourceVersion`.
     #[arg(long)]
     pub(crate) keep_metadata: bool,
 }
 
 #[derive(Args, Debug)]
+pub(crate) struct EtcdGet {
+    /// The etcd key, such as `/registry/secrets/default/db`.
+    pub(crate) key: OsString,
+    #[command(flatten)]
+    pub(crate) read: Read,
+    /// How to write it. `raw` is the bytes that kube-apiserver serialized.
+    #[arg(long, value_enum, default_value_t = Format::Yaml)]
+    pub(crate) format: Format,
+}
+
+#[derive(Args, Debug)]
 pub(crate) struct EtcdExport {
     #[command(flatten)]
-    pub(crate) source: Source,
-    #[command(flatten)]
-    pub(crate) keys: Keys,
+    pub(crate) read: Read,
     /// Only keys that begin with this, such as `/registry/secrets/`.
     #[arg(long, value_name = "PREFIX")]
     pub(crate) prefix: Option<OsString>,
-    /// Read at this revision instead of the newest.
-    #[arg(long, value_name = "REVISION")]
-    pub(crate) at_revision: Option<u64>,
     /// How to write them. `json` and `raw` are one object a line; `raw` holds the etcd key and
     /// the plaintext in base64, and is the only one for kinds other than Secrets, ConfigMaps and
     /// custom resources.
     #[arg(long, value_enum, default_value_t = Format::Yaml)]
     pub(crate) format: Format,
-    /// Keep what a server fills in, such as `uid` and `resourceVersion`.
-    #[arg(long)]
-    pub(crate) keep_metadata: bool,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]

@@ -12,7 +12,7 @@ use kms_core::object::{ObjectKey, Revision};
 use kms_envelope::kubernetes::ManifestOptions;
 
 use super::cluster::{open_source, opener};
-use crate::args::cluster::{Etcd, EtcdExport, EtcdGet, Format};
+use crate::args::cluster::{Etcd, EtcdExport, EtcdGet, Format, Read};
 
 pub(crate) async fn run(args: Etcd, clock: Arc<dyn Clock>) -> Result<(), Failure> {
     match args {
@@ -22,20 +22,19 @@ pub(crate) async fn run(args: Etcd, clock: Arc<dyn Clock>) -> Result<(), Failure
 }
 
 async fn run_get(args: EtcdGet, clock: Arc<dyn Clock>) -> Result<(), Failure> {
-    let source = open_source(&args.source, &clock).await?;
-    let opener = opener(&args.keys, clock)?;
+    let source = open_source(&args.read.source, &clock).await?;
+    let opener = opener(&args.read.keys, clock)?;
     let key = ObjectKey::new(args.key.as_bytes())
         .map_err(|error| Failure::usage(error.to_string(), "give a whole etcd key"))?;
-    let request = request(args.format, args.at_revision, args.keep_metadata);
+    let request = request(args.format, &args.read);
     get(&source, opener, &key, &request, &mut io::stdout()).await
 }
 
 async fn run_export(args: EtcdExport, clock: Arc<dyn Clock>) -> Result<(), Failure> {
-    let source = open_source(&args.source, &clock).await?;
-    let opener = opener(&args.keys, clock)?;
+    let source = open_source(&args.read.source, &clock).await?;
+    let opener = opener(&args.read.keys, clock)?;
     let prefix = args.prefix.unwrap_or_default();
-    let request =
-        request(args.format, args.at_revision, args.keep_metadata).with_prefix(prefix.as_bytes());
+    let request = request(args.format, &args.read).with_prefix(prefix.as_bytes());
     let bar = if io::stderr().is_terminal() {
         ProgressBar::no_length()
     } else {
@@ -59,7 +58,7 @@ async fn run_export(args: EtcdExport, clock: Arc<dyn Clock>) -> Result<(), Failu
     conclude(&summary?)
 }
 
-fn request(format: Format, at: Option<u64>, keep_metadata: bool) -> ExportRequest {
+fn request(format: Format, read: &Read) -> ExportRequest {
     let format = match format {
         Format::Yaml => ExportFormat::Yaml,
         Format::Json => ExportFormat::Json,
@@ -67,8 +66,9 @@ fn request(format: Format, at: Option<u64>, keep_metadata: bool) -> ExportReques
     };
     ExportRequest::default()
         .with_format(format)
-        .with_at(at.map(Revision::new))
-        .with_manifest(ManifestOptions::default().with_keep_metadata(keep_metadata))
+        .with_at(read.at_revision.map(Revision::new))
+        .with_manifest(ManifestOptions::default().with_keep_metadata(read.keep_metadata))
+        .with_etcd_prefix(read.keys.etcd_prefix.as_bytes())
 }
 
 fn conclude(summary: &ExportSummary) -> Result<(), Failure> {
