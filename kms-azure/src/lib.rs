@@ -39,6 +39,21 @@
 //! | [`activation`] | which version of a key is in use; pure |
 //! | [`provider`] | all of it as a `KeyProvider` |
 //!
+//! # Spans
+//!
+//! Through `tracing`, at the level `debug`, beside the log lines:
+//!
+//! | span | target | around | fields besides `outcome` |
+//! |---|---|---|---|
+//! | `wrap`, `unwrap`, `describe_key`, `list_keys` | `kms_azure::provider` | a caller's call | `key`, `version`, `request_id`, `local` |
+//! | `look` | `kms_azure::provider` | a look at the key in its vault | `key` |
+//! | `vault_call` | `kms_azure::vault` | one attempt at a vault, with the wait for its turn | `vault`, `operation`, `key`, `units` |
+//! | `token` | `kms_azure::credential` | one request to the token service | `identity`, `scope` |
+//!
+//! `outcome` is `ok` or the kind of the error. Fields are names and ids of bounded length, never a
+//! DEK, a ciphertext, a token or a credential. A look and a call may be shared by several callers;
+//! they then stand below the first.
+//!
 //! # What stays in memory
 //!
 //! DEKs are wiped where this crate holds them. The SDK under it does not wipe: request and answer
@@ -58,5 +73,6 @@ pub mod error;
 mod jitter;
 pub mod key_url;
 pub mod provider;
+mod span;
 pub mod transport;
 pub mod vault;

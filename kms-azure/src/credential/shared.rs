@@ -1,7 +1,6 @@
 //! One token for all, renewed before it is needed.
 
 use core::fmt;
-use core::pin::pin;
 use core::time::Duration;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,14 +10,15 @@ use async_trait::async_trait;
 use azure_core::credentials::{AccessToken, TokenCredential, TokenRequestOptions};
 use azure_core::error::ErrorKind as SdkKind;
 use azure_core::time::OffsetDateTime;
-use futures_util::future::{Either, select};
-use kms_core::{Clock, Error, ErrorKind, SecureRandom, Tick};
+use kms_core::text::one_line;
+use kms_core::{Clock, Error, ErrorKind, SecureRandom, Tick, within};
 use tokio::sync::watch;
 
 use super::authority::Authority;
 use super::identity::Identity;
 use super::source::{IdentitySource, TokenSource};
 use crate::jitter;
+use crate::span::traced;
 use crate::transport::Transport;
 
 /// How long one look for a token may take.
@@ -34,6 +34,8 @@ const MAX_PAUSE: Duration = Duration::from_secs(60);
 const MIN_AGE_TO_REJECT: Duration = Duration::from_secs(30);
 /// A vault has one scope, so this is never reached in earnest.
 const MAX_SCOPES: usize = 8;
+/// A scope comes from the vault's challenge.
+const MAX_SCOPE_SHOWN: usize = 128;
 
 /// A credential: an identity at a token service. Clones share one token.
 ///
@@ -194,20 +196,29 @@ impl Shared {
             scope: scope.to_owned(),
             _ended: ended,
         };
+        // Who asked first is where it comes from, though others may wait for it as well.
+        let span = tracing::debug_span!(
+            target: "kms_azure::credential",
+            "token",
+            identity = self.name,
+            scope = one_line(scope, MAX_SCOPE_SHOWN),
+            outcome = tracing::field::Empty,
+        );
         tokio::spawn(async move {
             let shared = &ticket.shared;
-            let end = shared.clock.now() + FETCH_LIMIT;
-            let fetch = pin!(shared.source.fetch(&ticket.scope));
-            let outcome = match select(fetch, shared.clock.sleep_until(end)).await {
-                Either::Left((outcome, _)) => outcome,
-                Either::Right(((), _)) => Err(Error::new(
-                    ErrorKind::Unavailable,
-                    format!("no token for {}: no answer in 10 s", shared.name),
-                )),
-            };
+            let outcome = traced(&span, shared.fetch(&ticket.scope)).await;
             shared.record(&ticket.scope, outcome);
         });
         request
+    }
+
+    async fn fetch(&self, scope: &str) -> Result<AccessToken, Error> {
+        let end = self.clock.now() + FETCH_LIMIT;
+        let token = within(&*self.clock, end, self.source.fetch(scope)).await;
+        token.unwrap_or_else(|| {
+            let message = format!("no token for {}: no answer in 10 s", self.name);
+            Err(Error::new(ErrorKind::Unavailable, message))
+        })
     }
 
     fn record(&self, scope: &str, outcome: Result<AccessToken, Error>) {

@@ -221,6 +221,15 @@ impl Commands {
         )
     }
 
+    /// Who else uses the vault, and how much.
+    pub(super) fn traffic(&self) -> String {
+        format!(
+            "az monitor metrics list --resource {} --metric ServiceApiHit --interval PT1M \
+             --aggregation Count --filter \"ActivityName eq '*'\"",
+            self.resource_id()
+        )
+    }
+
     pub(super) fn roles(&self) -> String {
         let object_id = self.object_id();
         if self.is_hsm() {

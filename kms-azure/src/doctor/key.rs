@@ -18,8 +18,6 @@ const DAY: u64 = 24 * 3600;
 const HSM_VERSIONS: usize = 100;
 /// With this many left it is time to plan.
 const HSM_VERSIONS_LEFT: usize = 10;
-/// What a vault takes in 10 s, in operations of RSA-2048 keys in software.
-const VAULT_UNITS: u32 = 4000;
 
 pub(super) fn state(facts: &VersionFacts, now: SystemTime, commands: &Commands) -> Finding {
     let name = short_name(facts);
@@ -156,23 +154,6 @@ pub(super) fn versions(list: &[VersionFacts], service: Service, now: SystemTime)
         );
     }
     Finding::ok(evidence)
-}
-
-/// The plugin's own share of what the service takes.
-pub(super) fn call_rate(kind: &KeyKind, service: Service, requests: u64) -> Finding {
-    let ours =
-        "`kms serve` makes one call in 5 minutes, and one for each DEK it does not have in memory";
-    let sent = format!("this examination has sent {requests} requests");
-    if service == Service::ManagedHsm {
-        return Finding::ok(format!(
-            "a Managed HSM has no request limit, but its hardware has: 160 unwraps in a second under RSA-4096; {ours}; {sent}"
-        ));
-    }
-    let units = kind.units();
-    let fits = VAULT_UNITS.checked_div(units).unwrap_or_default();
-    Finding::ok(format!(
-        "the vault takes {fits} operations of this key in 10 s, of all who use it; {ours}; {sent}"
-    ))
 }
 
 fn short_name(facts: &VersionFacts) -> String {

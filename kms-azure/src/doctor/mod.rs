@@ -27,7 +27,7 @@
 //! | `wrap` | R19, R20, R31 | it is refused | it is refused, but done here without the vault |
 //! | `unwrap` | R19, R20, R31 | it is refused, or gives other bytes | |
 //! | `latency` | | 3 s or more: kube-apiserver waits no longer | 1 s or more: no time for a second try |
-//! | `call_rate` | | the vault throttles | |
+//! | `call_rate` | | the vault throttles | a restart of all API servers asks for more than is taken in 3 s |
 //! | `aks_roles` | R20, R51 | never: only the control plane knows | |
 //! | `aks_view` | R43 | never: only the control plane knows | |
 //!
@@ -44,8 +44,11 @@ mod claims;
 mod commands;
 mod examination;
 mod key;
+mod network;
 mod options;
+mod rate;
 mod report;
+mod trial;
 mod usage;
 
 pub use check::{CheckId, Status};

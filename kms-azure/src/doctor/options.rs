@@ -7,7 +7,7 @@ use kms_core::{Clock, OsRandom, SecureRandom};
 
 use crate::credential::{Authority, Identity};
 use crate::key_url::KeyUrl;
-use crate::provider::{AesMode, Operations};
+use crate::provider::{AesMode, DEFAULT_POLL, Operations};
 use crate::transport::TransportOptions;
 
 /// Who asks the vault.
@@ -30,6 +30,10 @@ pub struct DoctorOptions {
     pub(super) operations: Operations,
     pub(super) aes: AesMode,
     pub(super) expiry_warning: Duration,
+    pub(super) poll_interval: Duration,
+    pub(super) proof_interval: Duration,
+    pub(super) wraps_remotely: bool,
+    pub(super) deks: Option<u32>,
     pub(super) verify_challenge: bool,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) random: Arc<dyn SecureRandom>,
@@ -47,6 +51,10 @@ impl DoctorOptions {
             operations: Operations::default(),
             aes: AesMode::default(),
             expiry_warning: Duration::from_secs(30 * 24 * 3600),
+            poll_interval: DEFAULT_POLL,
+            proof_interval: Duration::from_secs(3600),
+            wraps_remotely: false,
+            deks: None,
             verify_challenge: true,
             clock,
             random: Arc::new(OsRandom),
@@ -85,6 +93,36 @@ impl DoctorOptions {
     #[must_use]
     pub const fn with_expiry_warning(mut self, ahead: Duration) -> Self {
         self.expiry_warning = ahead;
+        self
+    }
+
+    /// How often the plugin will ask for the newest version. 5 minutes, as
+    /// [`ProviderOptions::with_poll_interval`](crate::provider::ProviderOptions::with_poll_interval).
+    #[must_use]
+    pub const fn with_poll_interval(mut self, interval: Duration) -> Self {
+        self.poll_interval = interval;
+        self
+    }
+
+    /// How often the plugin will prove to itself that it wraps and unwraps. An hour.
+    #[must_use]
+    pub const fn with_proof_interval(mut self, interval: Duration) -> Self {
+        self.proof_interval = interval;
+        self
+    }
+
+    /// The plugin will wrap in the vault even where the public key would do.
+    #[must_use]
+    pub const fn wrapping_remotely(mut self) -> Self {
+        self.wraps_remotely = true;
+        self
+    }
+
+    /// How many DEKs all API servers together ask for when they start: those that a census counts
+    /// under this key, once for each API server.
+    #[must_use]
+    pub const fn with_deks(mut self, count: Option<u32>) -> Self {
+        self.deks = count;
         self
     }
 

@@ -60,12 +60,16 @@ use kms_core::{
     KeyProvider, SecretBytes, UnwrapOptions, WrapOptions, WrappedKey,
 };
 use tokio::task::AbortHandle;
+use tracing::field::Empty;
+use tracing::{Span, debug_span};
 
 pub use algorithm::{AesMode, AesSize};
+pub(crate) use options::DEFAULT_POLL;
 pub use options::{Operations, ProviderOptions};
 
 use crate::activation::Pending;
 use crate::key_url::KeyUrl;
+use crate::span::{request_id, traced};
 use crate::vault::Vault;
 use algorithm::MAX_DEK;
 use remote::Remote;
@@ -155,6 +159,58 @@ impl KeyVaultProvider {
         }
     }
 
+    async fn wrap_under_active(
+        &self,
+        dek: &SecretBytes,
+        options: &WrapOptions,
+        span: &Span,
+    ) -> Result<WrappedKey, Error> {
+        self.check(&options.context)?;
+        if dek.is_empty() || dek.len() > MAX_DEK {
+            let message = format!("a DEK has 1 to {MAX_DEK} bytes, and this one {}", dek.len());
+            return Err(self.error(ErrorKind::InvalidInput, &message));
+        }
+        let active = self.watch.current(options.call.deadline).await?;
+        let local = active.local.as_ref();
+        let local = local.filter(|_| self.watch.options.wraps_locally);
+        let url = &active.bundle.facts.url;
+        span.record("local", local.is_some());
+        note_version(span, url);
+        match local {
+            Some(local) => WrappedKey::new(url.key_id()?, local.wrap(dek)?),
+            None => self.remote.wrap(dek, options).await,
+        }
+    }
+
+    async fn unwrap_under_its_own(
+        &self,
+        wrapped: &WrappedKey,
+        options: &UnwrapOptions,
+        span: &Span,
+    ) -> Result<SecretBytes, Error> {
+        self.check(&options.context)?;
+        let key = key_of(&self.watch.key, wrapped.key_id())?;
+        note_version(span, &key);
+        self.remote.unwrap(wrapped, options).await
+    }
+
+    async fn describe(
+        &self,
+        id: &KeyId,
+        options: &CallOptions,
+        span: &Span,
+    ) -> Result<KeyInfo, Error> {
+        let key = key_of(&self.watch.key, Some(id))?;
+        note_version(span, &key);
+        let seen = key
+            .version()
+            .and_then(|version| self.watch.fresh_facts(version));
+        match seen {
+            Some(facts) => facts.info(self.watch.clock.wall_time(), None),
+            None => self.remote.describe_key(id, options).await,
+        }
+    }
+
     fn check(&self, context: &EncryptionContext) -> Result<(), Error> {
         if context.is_empty() || self.capabilities().context == ContextSupport::Native {
             return Ok(());
@@ -168,6 +224,10 @@ impl KeyVaultProvider {
     fn error(&self, kind: ErrorKind, message: &str) -> Error {
         Error::new(kind, message).with_provider(self.to_string())
     }
+}
+
+fn note_version(span: &Span, key: &KeyUrl) {
+    span.record("version", key.version().map(tracing::field::display));
 }
 
 /// What a caller's deadline may be over the budget before it is cut.
@@ -264,18 +324,15 @@ impl KeyProvider for KeyVaultProvider {
     }
 
     async fn wrap(&self, dek: &SecretBytes, options: &WrapOptions) -> Result<WrappedKey, Error> {
-        self.check(&options.context)?;
-        if dek.is_empty() || dek.len() > MAX_DEK {
-            let message = format!("a DEK has 1 to {MAX_DEK} bytes, and this one {}", dek.len());
-            return Err(self.error(ErrorKind::InvalidInput, &message));
-        }
-        let active = self.watch.current(options.call.deadline).await?;
-        if let Some(local) = &active.local
-            && self.watch.options.wraps_locally
-        {
-            return WrappedKey::new(active.bundle.facts.url.key_id()?, local.wrap(dek)?);
-        }
-        self.remote.wrap(dek, options).await
+        let span = debug_span!(
+            "wrap",
+            key = %self,
+            version = Empty,
+            local = Empty,
+            request_id = request_id(&options.call),
+            outcome = Empty,
+        );
+        traced(&span, self.wrap_under_active(dek, options, &span)).await
     }
 
     async fn unwrap(
@@ -283,23 +340,30 @@ impl KeyProvider for KeyVaultProvider {
         wrapped: &WrappedKey,
         options: &UnwrapOptions,
     ) -> Result<SecretBytes, Error> {
-        self.check(&options.context)?;
-        key_of(&self.watch.key, wrapped.key_id())?;
-        self.remote.unwrap(wrapped, options).await
+        let span = debug_span!(
+            "unwrap",
+            key = %self,
+            version = Empty,
+            request_id = request_id(&options.call),
+            outcome = Empty,
+        );
+        traced(&span, self.unwrap_under_its_own(wrapped, options, &span)).await
     }
 
     async fn describe_key(&self, id: &KeyId, options: &CallOptions) -> Result<KeyInfo, Error> {
-        let key = key_of(&self.watch.key, Some(id))?;
-        let seen = key
-            .version()
-            .and_then(|version| self.watch.fresh_facts(version));
-        match seen {
-            Some(facts) => facts.info(self.watch.clock.wall_time(), None),
-            None => self.remote.describe_key(id, options).await,
-        }
+        let span = debug_span!(
+            "describe_key",
+            key = %self,
+            version = Empty,
+            request_id = request_id(options),
+            outcome = Empty,
+        );
+        traced(&span, self.describe(id, options, &span)).await
     }
 
     async fn list_keys(&self, options: &CallOptions) -> Result<Vec<KeyInfo>, Error> {
-        self.remote.list_keys(options).await
+        let request_id = request_id(options);
+        let span = debug_span!("list_keys", key = %self, request_id, outcome = Empty);
+        traced(&span, self.remote.list_keys(options)).await
     }
 }

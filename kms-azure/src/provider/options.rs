@@ -7,6 +7,8 @@ use kms_core::{Error, ErrorKind};
 use super::algorithm::AesMode;
 use crate::error::Operation;
 
+/// How often the newest version is asked for.
+pub(crate) const DEFAULT_POLL: Duration = Duration::from_secs(300);
 /// What clocks may differ by.
 const SKEW: Duration = Duration::from_secs(60);
 
@@ -55,7 +57,7 @@ pub struct ProviderOptions {
 impl Default for ProviderOptions {
     fn default() -> Self {
         Self {
-            poll_interval: Duration::from_secs(300),
+            poll_interval: DEFAULT_POLL,
             retry_interval: Duration::from_secs(30),
             activation_delay: None,
             stale_after: None,

@@ -4,8 +4,8 @@ use core::pin::pin;
 use core::time::Duration;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use futures_util::future::{Either, select};
-use kms_core::{CallOptions, Clock, Error, ErrorKind, SecureRandom, Tick};
+use futures_util::future::select;
+use kms_core::{CallOptions, Clock, Error, ErrorKind, SecureRandom, Tick, within};
 use tokio::sync::{Mutex as AsyncMutex, Notify};
 
 use super::board::{ActiveKey, Board, Wanted};
@@ -13,6 +13,7 @@ use super::options::ProviderOptions;
 use crate::error::{Fault, Operation, VaultError};
 use crate::jitter;
 use crate::key_url::{KeyUrl, KeyVersion};
+use crate::span::traced;
 use crate::vault::{KeyBundle, Vault, VersionFacts};
 
 /// The first pause after a look that failed.
@@ -66,14 +67,14 @@ impl Watch {
     /// The version that wraps now; waits for the very first look, and for no other.
     pub(super) async fn current(&self, deadline: Option<Tick>) -> Result<Arc<ActiveKey>, Error> {
         if self.board().looks() == 0 {
-            let first = pin!(self.first_look());
             let end = deadline.unwrap_or_else(|| self.clock.now() + self.options.budget);
-            if let Either::Right(_) = select(first, self.clock.sleep_until(end)).await {
-                return Err(Error::new(
+            let looked = within(&*self.clock, end, self.first_look()).await;
+            looked.ok_or_else(|| {
+                Error::new(
                     ErrorKind::DeadlineExceeded,
                     "the first look at the key has not ended by the deadline",
-                ));
-            }
+                )
+            })?;
         }
         self.board()
             .current(self.clock.now(), self.clock.wall_time())
@@ -106,7 +107,13 @@ impl Watch {
             let mut begun = self.begun();
             *begun = begun.saturating_add(1);
         }
-        let outcome = self.look().await;
+        let span = tracing::debug_span!(
+            target: "kms_azure::provider",
+            "look",
+            key = %self.key,
+            outcome = tracing::field::Empty,
+        );
+        let outcome = traced(&span, self.look()).await;
         let (now, wall) = (self.clock.now(), self.clock.wall_time());
         match outcome {
             Ok(()) => self.board().succeeded(now, wall),

@@ -1,16 +1,15 @@
 //! What every call to a vault passes: breaker, limiter, a place, and its time.
 
 use core::num::NonZeroU32;
-use core::pin::pin;
 use core::time::Duration;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use futures_util::future::{Either, select};
-use kms_core::{Clock, Error, ErrorKind, SecureRandom, Tick};
+use kms_core::{Clock, Error, ErrorKind, SecureRandom, Tick, within};
 use tokio::sync::Semaphore;
 
 use super::breaker::Breaker;
 use super::limiter::Limiter;
+use super::meter::{Meter, VaultCalls};
 
 /// How many calls may be at one vault at once. Each has a connection.
 const MAX_AT_ONCE: usize = 64;
@@ -26,6 +25,7 @@ pub(super) struct Gate {
     random: Arc<dyn SecureRandom>,
     breaker: Mutex<Breaker>,
     limiter: Option<Mutex<Limiter>>,
+    meter: Mutex<Meter>,
     places: Semaphore,
 }
 
@@ -42,6 +42,7 @@ impl Gate {
             random,
             breaker: Mutex::default(),
             limiter: units_in_ten_seconds.map(|units| Mutex::new(Limiter::new(units))),
+            meter: Mutex::default(),
             places: Semaphore::new(MAX_AT_ONCE),
         }
     }
@@ -57,17 +58,19 @@ impl Gate {
         let end = attempt_end(start, deadline);
         let mut ticket = self.admit(start)?;
         self.wait_turn(units, start, end).await?;
-        let attempt = pin!(async {
+        let attempt = async {
             let _place = self.places.acquire().await;
+            lock(&self.meter).sent(units, self.clock.now());
             call.await
-        });
-        // An answer that is there wins over a time that has just run out.
-        let outcome = match select(attempt, self.clock.sleep_until(end)).await {
-            Either::Left((outcome, _)) => outcome,
-            Either::Right(((), _)) => Err(self.late(start)),
         };
+        let outcome = within(&*self.clock, end, attempt).await;
+        let outcome = outcome.unwrap_or_else(|| Err(self.late(start)));
         ticket.tell(&outcome, start);
         outcome
+    }
+
+    pub(super) fn calls(&self) -> VaultCalls {
+        lock(&self.meter).read(self.clock.now())
     }
 
     pub(super) fn is_open(&self) -> bool {
@@ -140,6 +143,9 @@ impl Ticket<'_> {
     fn tell<T>(&mut self, outcome: &Result<T, Error>, start: Tick) {
         let gate = self.gate;
         let now = gate.clock.now();
+        if matches!(outcome, Err(error) if error.kind() == ErrorKind::Throttled) {
+            lock(&gate.meter).throttled();
+        }
         let failure = outcome.as_ref().err().filter(|error| match error.kind() {
             ErrorKind::Unavailable | ErrorKind::Throttled => true,
             // A caller in a hurry says nothing of the vault.

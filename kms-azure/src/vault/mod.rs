@@ -9,6 +9,7 @@ mod gate;
 mod guard;
 mod key;
 mod limiter;
+mod meter;
 mod options;
 
 use core::fmt;
@@ -30,9 +31,12 @@ use kms_core::{CallOptions, Clock, Error, ErrorKind, SecretBytes, SecureRandom};
 use crate::credential::{Authority, Credential, Identity};
 use crate::error::{Operation, from_sdk};
 use crate::key_url::{KeyUrl, VaultHost};
+use crate::span::{request_id, traced};
 use crate::transport::{Transport, TransportOptions};
 
 pub use key::{KeyBundle, KeyKind, RsaPublicKey, VersionFacts};
+pub use meter::VaultCalls;
+pub(crate) use options::DEFAULT_UNITS;
 pub use options::VaultOptions;
 
 use gate::Gate;
@@ -40,7 +44,7 @@ use guard::Guard;
 use key::unexpected;
 
 /// Reading a key weighs as much as an operation of the smallest one.
-const READ_UNITS: u32 = 1;
+pub(crate) const READ_UNITS: u32 = 1;
 /// 400 pages. A key that is rotated each week gets there in two hundred years.
 const MAX_VERSIONS: usize = 10_000;
 /// The longest answer of an operation: RSA-4096, with room for whatever AES adds.
@@ -161,6 +165,12 @@ impl Vault {
 
     pub(crate) fn random(&self) -> Arc<dyn SecureRandom> {
         Arc::clone(&self.0.random)
+    }
+
+    /// How much of its limits has been used here.
+    #[must_use]
+    pub fn calls(&self) -> VaultCalls {
+        self.0.gate.calls()
     }
 
     /// Whether it is being left alone after failures in a row.
@@ -311,15 +321,21 @@ impl Vault {
         if *key.host() != self.0.host {
             return Err(Error::new(ErrorKind::Internal, "a key of another vault"));
         }
-        let request = async {
+        // The SDK's futures are large, and each layer around them would double that.
+        let request = Box::pin(async {
             let answer = request.await;
             answer.map_err(|error| from_sdk(&error, operation, key))
-        };
-        let outcome = self
-            .0
-            .gate
-            .pass(units, call.deadline, self.sent(request))
-            .await;
+        });
+        let span = tracing::debug_span!(
+            "vault_call",
+            vault = %self.0.host,
+            %operation,
+            %key,
+            units,
+            outcome = tracing::field::Empty,
+        );
+        let sent = self.0.gate.pass(units, call.deadline, self.sent(request));
+        let outcome = traced(&span, sent).await;
         match &outcome {
             Ok(_) => tracing::debug!(vault = %self.0.host, %operation, key = %key, "vault call"),
             Err(error) => tracing::debug!(
@@ -385,11 +401,8 @@ impl Product {
 
 /// Hands the caller's request id on, if it is fit for a header.
 fn method_options(call: &CallOptions) -> ClientMethodOptions<'static> {
-    let id = call.request_id.as_ref().filter(|id| {
-        (1..=128).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic())
-    });
-    let context = match id {
-        Some(id) => Context::new().with_value(ClientRequestId::new(id.clone())),
+    let context = match request_id(call) {
+        Some(id) => Context::new().with_value(ClientRequestId::new(id.to_owned())),
         None => Context::new(),
     };
     ClientMethodOptions { context }

@@ -8,7 +8,7 @@ use kms_core::{Clock, OsRandom, SecureRandom};
 use crate::key_url::Service;
 
 /// Half of what Key Vault allows: other programs use the vault too.
-const DEFAULT_UNITS: u32 = 2000;
+pub(crate) const DEFAULT_UNITS: u32 = 2000;
 
 /// How a [`Vault`](super::Vault) is used.
 #[derive(Clone, Debug)]

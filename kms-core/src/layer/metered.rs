@@ -2,6 +2,7 @@
 
 use core::fmt;
 use std::sync::Arc;
+use std::time::UNIX_EPOCH;
 
 use async_trait::async_trait;
 use metrics::{SharedString, Unit};
@@ -17,11 +18,13 @@ use crate::{
 /// |---|---|---|
 /// | `kms_provider_calls_total` | counter | `provider`, `operation`, `outcome` |
 /// | `kms_provider_call_duration_seconds` | histogram | `provider`, `operation`, `outcome` |
+/// | `kms_provider_key_expiry_timestamp_seconds` | gauge | `provider` |
 ///
 /// `operation` is the name of the method. `outcome` is `ok`, the name of an
 /// [`ErrorKind`](crate::ErrorKind), or `cancelled` for a call that was dropped before it had an
 /// answer. `provider` is given at construction. No label comes from a caller, so their number is
-/// bounded. Durations are by the injected clock.
+/// bounded. Durations are by the injected clock. The gauge is when the current key ends, in seconds
+/// since 1970, by the last answer of `current_key`; `+Inf` if it does not end.
 ///
 /// Help texts and units are described once, at construction: install the recorder before.
 #[derive(Debug)]
@@ -36,6 +39,8 @@ impl<P> Metered<P> {
     pub const CALLS: &'static str = "kms_provider_calls_total";
     /// The histogram of durations, in seconds.
     pub const DURATION: &'static str = "kms_provider_call_duration_seconds";
+    /// The gauge of the current key's end, in seconds since 1970.
+    pub const KEY_EXPIRY: &'static str = "kms_provider_key_expiry_timestamp_seconds";
 
     /// Reports calls to this provider under a label of its own, such as `vault-1`.
     #[must_use]
@@ -50,11 +55,24 @@ impl<P> Metered<P> {
             Unit::Seconds,
             "How long calls to a key provider took, by operation and outcome."
         );
+        metrics::describe_gauge!(
+            Self::KEY_EXPIRY,
+            Unit::Seconds,
+            "When the current key ends, in seconds since 1970; +Inf if it does not."
+        );
         Self {
             inner,
             clock,
             provider: SharedString::from(provider.into()),
         }
+    }
+
+    fn note_expiry(&self, key: &KeyInfo) {
+        let end = key.expires.map_or(f64::INFINITY, |end| {
+            let since = end.duration_since(UNIX_EPOCH);
+            since.unwrap_or_default().as_secs_f64()
+        });
+        metrics::gauge!(Self::KEY_EXPIRY, "provider" => self.provider.clone()).set(end);
     }
 
     async fn observed<T>(
@@ -112,8 +130,11 @@ impl<P: KeyProvider> KeyProvider for Metered<P> {
     }
 
     async fn current_key(&self, options: &CallOptions) -> Result<KeyInfo, Error> {
-        self.observed("current_key", self.inner.current_key(options))
-            .await
+        let key = self
+            .observed("current_key", self.inner.current_key(options))
+            .await?;
+        self.note_expiry(&key);
+        Ok(key)
     }
 
     async fn wrap(&self, dek: &SecretBytes, options: &WrapOptions) -> Result<WrappedKey, Error> {
