@@ -129,6 +129,12 @@ impl AzureOptions {
             .with_transport(self.transport()?)
             .with_aes(self.aes.into())
             .with_operations(self.operations.into());
+        if let Some(poll) = self.poll {
+            options = options.with_poll_interval(poll);
+        }
+        if self.wrap_remotely {
+            options = options.wrapping_remotely();
+        }
         if let Some(url) = &self.authority {
             let authority = Authority::new(url).map_err(|e| usage(e).at("--azure-authority"))?;
             options = options.with_authority(authority);

@@ -5,6 +5,7 @@ mod local;
 
 use core::fmt;
 use core::str::FromStr;
+use core::time::Duration;
 use std::sync::Arc;
 
 use kms_azure::compat::is_upstream_key_id;
@@ -110,6 +111,18 @@ impl ProviderUri {
                 "keys of this provider are not managed here",
                 "give local:PATH, or manage the keys where they are kept",
             )),
+        }
+    }
+
+    /// How often a plugin over this provider should prove that it wraps and unwraps: every ten
+    /// minutes, and every hour for a key in a vault, which is asked over a network and limits who
+    /// asks. With the looks for a new version an hour of Status then costs a vault 15 calls at
+    /// the most.
+    #[must_use]
+    pub const fn prove_interval(&self) -> Duration {
+        match self.0 {
+            Kind::Vault(_) => Duration::from_secs(3600),
+            _ => Duration::from_secs(600),
         }
     }
 

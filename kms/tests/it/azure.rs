@@ -225,14 +225,34 @@ async fn keys_are_listed_proven_and_used_without_a_plugin() {
     assert_eq!(status["unwraps"], true);
     let listed = azure.kms(&["key", "list", "--json", "--provider", provider], b"");
     let listed = listed.ok().json();
-    // Each version is there under the id that Azure/kubernetes-kms gave it, too.
-    let mut keys = listed["keys"].as_array().unwrap().iter();
-    let listed = keys.find(|key| key["key_id"] == kid.as_str()).unwrap();
+    // One row, with the id that Azure/kubernetes-kms gave it beside our own.
+    let [listed] = listed["keys"].as_array().unwrap().as_slice() else {
+        panic!("{listed}");
+    };
+    assert_eq!(listed["key_id"], kid);
     assert_eq!(listed["current"], true);
+    let others = listed["other_key_ids"].as_array().unwrap();
+    let hash = others[0].as_str().unwrap();
+    assert!(others.len() == 1 && hash.len() == 64, "{listed}");
+    // The one that is written stands first.
+    let arguments = [
+        "key",
+        "list",
+        "--json",
+        "--azure-write-upstream",
+        "--provider",
+        provider,
+    ];
+    let upstream = azure.kms(&arguments, b"").ok().json();
+    assert_eq!(upstream["keys"][0]["key_id"], hash);
+    assert_eq!(upstream["keys"][0]["other_key_ids"][0], kid);
+    assert_eq!(upstream["keys"][0]["current"], true);
+    assert_eq!(upstream["keys"].as_array().unwrap().len(), 1);
     let table = azure
         .kms(&["key", "list", "--provider", provider], b"")
         .ok();
-    assert!(table.text().contains(&kid), "{}", table.text());
+    let row = format!("{kid} = {hash}");
+    assert!(table.text().contains(&row), "{}", table.text());
 
     let served = azure.serve(provider, &[]);
     let transformer = azure.transformer();
@@ -364,4 +384,116 @@ async fn data_in_the_form_of_azure_kubernetes_kms_goes_on_opening() {
     let opened = transformer.read(ETCD_KEY, &value).await.unwrap();
     assert_eq!(opened.plaintext(), b"old");
     assert!(opened.is_stale());
+}
+
+/// No jitter: pauses are as long as they may be.
+#[derive(Debug)]
+struct NoJitter;
+
+impl kms_core::SecureRandom for NoJitter {
+    fn fill(&self, bytes: &mut [u8]) -> Result<(), kms_core::Error> {
+        bytes.fill(0);
+        Ok(())
+    }
+}
+
+/// R58: an hour of Status, asked by three API servers, through the whole plugin with the settings
+/// of `kms serve`: what the vault is asked is its looks for a new version and the plugin's proofs.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_hour_of_status_is_at_most_fifteen_calls_to_the_vault() {
+    use kms_azure::credential::{Authority, Credential, Identity, SecretSource};
+    use kms_azure::key_url::{KeyUrl, Service, VaultHosts};
+    use kms_azure::provider::{KeyVaultProvider, ProviderOptions};
+    use kms_azure::transport::{Transport, TransportOptions};
+    use kms_azure::vault::VaultOptions;
+    use kms_core::{CallOptions, KeyProvider as _, SecretBytes};
+
+    let clock = kms_testkit::ManualClock::new();
+    let azure = Vault::builder().clock(Arc::new(clock.clone()));
+    let azure = azure.throttle_scale(None).start().await.unwrap();
+    let store = azure.key_vault();
+    let who = azure
+        .register([kms_testkit::vault::Credential::secret(SECRET)])
+        .unwrap();
+    store.grant(&who, Role::CryptoServiceEncryptionUser, Scope::Store);
+    let kid = store.create_rsa_key("etcd", 2048).unwrap();
+    clock.advance(Duration::from_secs(3600));
+
+    let trusted = TransportOptions::default()
+        .with_only_ca_pem(azure.ca_pem().as_bytes())
+        .unwrap();
+    let here = azure.host_names().iter().fold(trusted, |options, host| {
+        options.with_address(host, azure.address())
+    });
+    let transport = Transport::new(&here).unwrap();
+    let shared: Arc<dyn Clock> = Arc::new(clock.clone());
+    let secret = SecretSource::given(SecretBytes::copy_from_slice(SECRET.as_bytes()));
+    let credential = Credential::new(
+        Identity::client_secret(azure.tenant_id(), who.client_id(), secret).unwrap(),
+        Authority::new(&azure.authority()).unwrap(),
+        &transport,
+        Arc::clone(&shared),
+        Arc::new(NoJitter),
+    );
+    let hosts = VaultHosts::default().with_domain("vault.localhost", Service::KeyVault);
+    let key = KeyUrl::parse(versionless(&kid), &hosts.unwrap()).unwrap();
+    let options = VaultOptions::new(Arc::clone(&shared)).with_random(Arc::new(NoJitter));
+    let vault =
+        kms_azure::vault::Vault::new(key.host().clone(), &credential, &transport, options).unwrap();
+    let provider = KeyVaultProvider::new(vault, key, ProviderOptions::default()).unwrap();
+    let provider = Arc::new(provider);
+
+    let uri: kms::provider::ProviderUri = versionless(&kid).parse().unwrap();
+    let plugin = kms_plugin::server::Plugin::builder(provider.clone())
+        .clock(Arc::clone(&shared))
+        .random(Arc::new(NoJitter))
+        .prove_interval(uri.prove_interval())
+        .build()
+        .unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let address = format!("unix:{}", directory.path().join("kms.sock").display());
+    let address: kms_plugin::socket::SocketAddress = address.parse().unwrap();
+    let listener = kms_plugin::socket::Listener::bind(&address, &Default::default())
+        .await
+        .unwrap();
+    let serving = plugin.clone();
+    let serving =
+        tokio::spawn(async move { serving.serve(listener, std::future::pending()).await });
+    let client = kms_plugin::client::V2Client::new(address, Default::default());
+
+    let asked = |operation| store.calls(operation);
+    let step = Duration::from_secs(20);
+    for number in 0..180_u32 {
+        // Before time goes on, everything that is due is done.
+        let since = (step * number).as_secs();
+        let (looks, proofs) = (1 + since / 300, 1 + since / 3600);
+        loop {
+            let next = provider.health().next_look;
+            let sleeps = next.is_some_and(|next| next > clock.wall_time());
+            if sleeps
+                && plugin.health().is_ready()
+                && asked(Operation::Get) == looks
+                && asked(Operation::UnwrapKey) == proofs
+            {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let status = client.current_key(&CallOptions::default()).await.unwrap();
+        assert_eq!(status.id.as_str(), kid);
+        clock.advance(step);
+    }
+    let calls: u64 = [
+        Operation::Get,
+        Operation::ListVersions,
+        Operation::WrapKey,
+        Operation::UnwrapKey,
+        Operation::Encrypt,
+        Operation::Decrypt,
+    ]
+    .into_iter()
+    .map(asked)
+    .sum();
+    assert!(calls <= 15, "{calls}");
+    serving.abort();
 }

@@ -92,6 +92,37 @@ fn a_healthy_key_is_exit_code_0() {
     assert!(!table.contains(SECRET));
 }
 
+/// Whether the vault keeps up with a restart of all API servers.
+#[test]
+fn the_call_rate_is_that_of_this_configuration() {
+    let ward = Ward::new();
+    let rate = |more: &[&str]| {
+        let report = ward.examine(&[&["--json"], more].concat()).ok().json();
+        let mut checks = report["checks"].as_array().unwrap().iter();
+        let found = checks.find(|check| check["id"] == "call_rate").unwrap();
+        (
+            found["status"].as_str().unwrap().to_owned(),
+            found["evidence"].as_str().unwrap().to_owned(),
+        )
+    };
+    let (status, evidence) = rate(&[]);
+    assert_eq!(status, "ok");
+    for said in [
+        "this examination made 4 calls of 4 units",
+        "the vault throttled 0",
+        "makes 13 calls in an hour",
+        "4000 operations of this key in 10 s",
+    ] {
+        assert!(evidence.contains(said), "{said} is not in {evidence}");
+    }
+    let eager = ["--azure-poll", "60", "--azure-wrap-remotely"];
+    let (_, evidence) = rate(&eager);
+    assert!(evidence.contains("makes 62 calls in an hour"), "{evidence}");
+    let (status, evidence) = rate(&["--deks", "5000"]);
+    assert_eq!(status, "warn");
+    assert!(evidence.contains("the last after 15 s"), "{evidence}");
+}
+
 #[test]
 fn a_missing_role_is_exit_code_1_with_the_command_that_mends_it() {
     let ward = Ward::new();

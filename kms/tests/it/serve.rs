@@ -181,3 +181,109 @@ fn a_live_socket_and_a_foreign_file_are_left_alone() {
     assert_eq!(ran.code, Some(1), "{ran:?}");
     assert_eq!(std::fs::read(cluster.socket()).unwrap(), b"precious");
 }
+
+/// What an HTTP server answers: the status line, and all of it.
+fn get(address: &str, path: &str) -> (String, String) {
+    use std::io::{Read as _, Write as _};
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let status = answer.lines().next().unwrap_or_default().to_owned();
+    (status, answer)
+}
+
+fn free_address() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().to_string()
+}
+
+/// R44: metrics with bounded labels, fine buckets and the key's end; and health beside them.
+#[tokio::test(flavor = "multi_thread")]
+async fn metrics_and_health_are_told_to_this_machine() {
+    let cluster = Cluster::new();
+    let address = free_address();
+    let _served = cluster.serve(&["--metrics-listen", &address]);
+    let clock: Arc<dyn Clock> = Arc::new(TokioClock::new());
+    let transformer = cluster.transformer("v2", &clock);
+    transformer.refresh().await.unwrap();
+    transformer.write(ETCD_KEY.as_bytes(), b"x").await.unwrap();
+    let (status, metrics) = get(&address, "/metrics");
+    assert!(status.contains("200"), "{status}");
+    for line in [
+        "# TYPE kms_provider_calls_total counter",
+        "operation=\"wrap\",outcome=\"ok\"",
+        "operation=\"unwrap\",outcome=\"ok\"",
+        "# TYPE kms_provider_call_duration_seconds histogram",
+        "le=\"0.0001\"",
+        "kms_provider_key_expiry_timestamp_seconds",
+        "+Inf",
+    ] {
+        assert!(metrics.contains(line), "{line} is not in {metrics}");
+    }
+    for path in ["/livez", "/readyz"] {
+        let (status, text) = get(&address, path);
+        assert!(status.contains("200") && text.contains("ready"), "{text}");
+    }
+    assert!(get(&address, "/").0.contains("404"));
+}
+
+/// A plugin that has never proved its key lives, and is not ready.
+#[test]
+fn a_plugin_without_its_provider_is_live_and_not_ready() {
+    let cluster = Cluster::new();
+    let address = free_address();
+    let away = format!("unix:{}", cluster.directory.path().join("away").display());
+    let listen = format!("unix:{}", cluster.socket().display());
+    let arguments = [
+        "serve",
+        "--provider",
+        &away,
+        "--listen",
+        &listen,
+        "--metrics-listen",
+        &address,
+    ];
+    let _served = Served::start(&arguments, &cluster.socket());
+    assert!(get(&address, "/livez").0.contains("200"));
+    let (status, text) = get(&address, "/readyz");
+    assert!(
+        status.contains("503") && text.contains("starting"),
+        "{text}"
+    );
+}
+
+/// A reader that sends nothing, or never ends, keeps nobody else out.
+#[test]
+fn silent_connections_do_not_keep_metrics_from_others() {
+    let cluster = Cluster::new();
+    let address = free_address();
+    let _served = cluster.serve(&["--metrics-listen", &address]);
+    let silent: Vec<_> = (0..20)
+        .map(|_| std::net::TcpStream::connect(&address).unwrap())
+        .collect();
+    assert!(get(&address, "/livez").0.contains("200"));
+    drop(silent);
+}
+
+#[test]
+fn metrics_are_not_told_to_other_machines_unless_that_is_said() {
+    let cluster = Cluster::new();
+    let listen = format!("unix:{}", cluster.socket().display());
+    let arguments = ["serve", "--provider", &cluster.keyring, "--listen", &listen];
+    for address in ["0.0.0.0:0", "[::]:0"] {
+        let ran = kms(&[&arguments[..], &["--metrics-listen", address]].concat());
+        assert_eq!(ran.code, Some(2), "{ran:?}");
+        assert!(ran.stderr.contains("--metrics-remote"), "{ran:?}");
+    }
+    let ran = kms(&[&arguments[..], &["--metrics-remote"]].concat());
+    assert_eq!(ran.code, Some(2), "{ran:?}");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let ran = kms(&[&arguments[..], &["--metrics-listen", &address]].concat());
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    let all = ["--metrics-listen", "0.0.0.0:0", "--metrics-remote"];
+    let served = cluster.serve(&all);
+    assert_eq!(served.terminate(), Some(0));
+}

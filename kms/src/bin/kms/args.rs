@@ -6,6 +6,7 @@ pub(crate) mod doctor;
 #[cfg(feature = "testing")]
 pub(crate) mod testkit;
 
+use core::net::SocketAddr;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -136,6 +137,17 @@ pub(crate) struct Serve {
     /// How often to look for a new key, in seconds. A vault is asked less often: --azure-poll.
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub(crate) poll: u64,
+    /// How often to prove that the provider still wraps and unwraps, in seconds; beside that at
+    /// the start and for each new key. [default: 600, and 3600 for a key in a vault]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub(crate) prove: Option<u64>,
+    /// Tell metrics at this address, in Prometheus' text format under /metrics; and how the plugin
+    /// is, under /livez and /readyz. Over HTTP, to whoever asks.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(crate) metrics_listen: Option<SocketAddr>,
+    /// Let that be an address that other machines can reach.
+    #[arg(long, requires = "metrics_listen")]
+    pub(crate) metrics_remote: bool,
     #[command(flatten)]
     pub(crate) azure: AzureArgs,
 }

@@ -3,6 +3,7 @@
 mod args;
 mod command;
 mod report;
+mod watch;
 
 use std::process::ExitCode;
 use std::sync::Arc;

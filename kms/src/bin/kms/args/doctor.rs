@@ -28,6 +28,10 @@ pub(crate) struct DoctorAzure {
     /// Warn so many days before the key ends.
     #[arg(long, value_name = "DAYS", default_value_t = 30, value_parser = clap::value_parser!(u32).range(0..=3650))]
     pub(crate) expiry_days: u32,
+    /// How many DEKs API servers ask for together when all of them start: what `kms census` counts
+    /// under this key, times the number of API servers. Tells whether the vault keeps up.
+    #[arg(long, value_name = "N")]
+    pub(crate) deks: Option<u32>,
     /// Answer as one JSON object on standard output.
     #[arg(long)]
     pub(crate) json: bool,

@@ -23,7 +23,8 @@ async fn azure(args: &DoctorAzure, clock: Arc<dyn Clock>) -> Result<(), Failure>
         .azure
         .options()
         .examination(&args.key_id, clock)?
-        .with_expiry_warning(day.saturating_mul(args.expiry_days));
+        .with_expiry_warning(day.saturating_mul(args.expiry_days))
+        .with_deks(args.deks);
     let report = examine(options).await;
     if args.json {
         print_line(&json!(report))?;

@@ -10,7 +10,7 @@ use kms::provider::{Environment, LocalUri, ProviderUri, read_passphrase};
 use kms::read_secret;
 use kms_core::local::{KeyringVersion, LocalProvider, PassphraseCost};
 use kms_core::{
-    CallOptions, Clock, KeyInfo, KeyProvider as _, OsRandom, SecretBytes, UnwrapOptions,
+    CallOptions, Clock, KeyId, KeyInfo, KeyProvider as _, OsRandom, SecretBytes, UnwrapOptions,
     WrapOptions,
 };
 use serde_json::{Value, json};
@@ -156,16 +156,19 @@ async fn list(look: &KeyLook, clock: Arc<dyn Clock>) -> Result<(), Failure> {
         eprintln!("kms: nothing wraps: {error}");
     }
     let current = current.ok().map(|key| key.id);
-    let is_current = |key: &KeyInfo| current.as_ref() == Some(&key.id);
+    let versions = by_version(&keys);
+    let is_current = |version: &Version<'_>| current.as_ref().is_some_and(|id| version.has(id));
     if look.target.json {
-        let keys: Vec<Value> = keys
+        let keys: Vec<Value> = versions
             .iter()
-            .map(|key| {
+            .map(|version| {
+                let key = version.key;
                 json!({
                     "version": key.version,
                     "key_id": key.id.as_str(),
+                    "other_key_ids": version.others,
                     "state": key.state.as_str(),
-                    "current": is_current(key),
+                    "current": is_current(version),
                     "created": key.created.map(timestamp),
                     "not_before": key.not_before.map(timestamp),
                     "expires": key.expires.map(timestamp),
@@ -176,17 +179,50 @@ async fn list(look: &KeyLook, clock: Arc<dyn Clock>) -> Result<(), Failure> {
     }
     let mut text =
         String::from("   STATE          CREATED               EXPIRES               KEY ID\n");
-    for key in &keys {
-        let mark = if is_current(key) { "*" } else { " " };
+    for version in &versions {
+        let key = version.key;
+        let mark = if is_current(version) { "*" } else { " " };
         let created = key.created.map(timestamp).unwrap_or_default();
         let expires = key.expires.map(timestamp).unwrap_or_default();
+        let others: String = version.others.iter().map(|id| format!(" = {id}")).collect();
         let line = format!(
-            "{mark}  {:<13}  {created:<20}  {expires:<20}  {}\n",
+            "{mark}  {:<13}  {created:<20}  {expires:<20}  {}{others}\n",
             key.state, key.id
         );
         text.push_str(&line);
     }
     print(text.as_bytes())
+}
+
+/// One version, under the id that is written now, and those that data may stand under besides.
+struct Version<'a> {
+    key: &'a KeyInfo,
+    others: Vec<&'a str>,
+}
+
+impl Version<'_> {
+    fn has(&self, id: &KeyId) -> bool {
+        self.key.id == *id || self.others.contains(&id.as_str())
+    }
+}
+
+/// A provider that lists a version under several ids does so in one go, the one that it writes
+/// last.
+fn by_version(keys: &[KeyInfo]) -> Vec<Version<'_>> {
+    let mut versions: Vec<Version<'_>> = Vec::new();
+    for key in keys {
+        match versions.last_mut() {
+            Some(last) if key.version.is_some() && last.key.version == key.version => {
+                last.others.push(last.key.id.as_str());
+                last.key = key;
+            }
+            _ => versions.push(Version {
+                key,
+                others: Vec::new(),
+            }),
+        }
+    }
+    versions
 }
 
 /// Wraps and unwraps 32 random bytes, and tells with which key.
