@@ -76,7 +76,9 @@ impl Envelope {
     }
 
     /// Wraps a message's DEK again, for all recipients of this envelope under their current keys.
-    /// Header and body stay as they are; only the beginning of the message changes.
+    /// Header and body stay as they are; only the beginning of the message changes. So of a stream
+    /// the preamble is enough ([`sealed::preamble_len`](crate::sealed::preamble_len)): what comes
+    /// back then goes in its place.
     ///
     /// This is how a KEK is retired. It is no answer to a DEK that leaked: that stays the same.
     ///

@@ -44,7 +44,8 @@ impl Envelope {
     }
 
     /// How many bytes a message of this purpose is longer than its plaintext, at this moment: a
-    /// rotation may change it, since key ids have different lengths.
+    /// rotation may change it, since key ids have different lengths. Counts as a message without
+    /// bytes.
     ///
     /// # Errors
     ///
