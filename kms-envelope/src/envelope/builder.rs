@@ -21,6 +21,40 @@ const DEK_LEN: usize = 32;
 type Spawn = dyn Fn(Background) + Send + Sync;
 
 /// Puts an [`Envelope`] together.
+///
+/// ```
+/// use std::sync::Arc;
+/// use std::time::Duration;
+///
+/// use kms_envelope::Envelope;
+/// use kms_envelope::cache::{DekLimits, UnwrapCacheOptions};
+/// use kms_envelope::sealed::Suite;
+/// # use kms_core::{KeyProvider, TokioClock};
+/// # fn build(
+/// #     east: Arc<dyn KeyProvider>,
+/// #     west: Arc<dyn KeyProvider>,
+/// # ) -> Result<Envelope, kms_envelope::Error> {
+///
+/// let minute = Duration::from_secs(60);
+/// let envelope = Envelope::builder(Arc::new(TokioClock::new()))
+///     // Either can open what is sealed. The names stand in every message.
+///     .recipient("vault-east", east)
+///     .recipient("vault-west", west)
+///     .suite(Suite::ChaCha20Poly1305)
+///     .dek_limits(DekLimits::default().with_max_age(5 * minute))
+///     // A disabled KEK opens nothing for longer than this, whatever happens.
+///     .unwrap_cache(
+///         UnwrapCacheOptions::default()
+///             .with_keep_for(5 * minute)
+///             .with_serve_stale_for(15 * minute),
+///     )
+///     .spawner(|work| {
+///         tokio::spawn(work);
+///     })
+///     .build()?;
+/// # Ok(envelope)
+/// # }
+/// ```
 pub struct EnvelopeBuilder {
     members: Vec<Member>,
     suite: Suite,

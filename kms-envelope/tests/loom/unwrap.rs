@@ -188,7 +188,7 @@ fn a_dropped_leader_leaves_the_call_to_the_others() -> u64 {
 }
 
 fn two_who_wait_outlive_a_leader() -> u64 {
-    explore(2, || {
+    explore(3, || {
         let bed = Bed::cold();
         let leader = beside(&bed, |bed| ask_once(bed.unwrap("a", 1)));
         let other = beside(&bed, |bed| assert_eq!(bed.open("a", 1), Ok(0)));

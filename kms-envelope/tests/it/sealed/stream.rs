@@ -2,7 +2,9 @@
 
 use std::io::{self, Cursor, Read as _, Seek as _, SeekFrom, Write as _};
 
-use kms_envelope::sealed::stream::{OpenReader, SealWriter, SeekReader, read_preamble};
+use kms_envelope::sealed::stream::{
+    ChunkOpener, OpenReader, SealWriter, SeekReader, read_preamble,
+};
 use proptest::prelude::*;
 
 use super::*;
@@ -416,7 +418,7 @@ fn memory_for(len: u64) -> u64 {
     memory.bytes_max
 }
 
-fn drain(opener: &mut kms_envelope::sealed::stream::ChunkOpener, at: u64, piece: &[u8]) -> u64 {
+fn drain(opener: &mut ChunkOpener, at: u64, piece: &[u8]) -> u64 {
     let len = opener.output().len();
     // Chunks of 64 KiB never cross the end of the piece of 1 MiB.
     let offset = (at % piece.len() as u64) as usize;
@@ -433,6 +435,82 @@ fn memory_does_not_grow_with_the_stream() {
     let large = memory_for(256 * KIB * KIB);
     assert_eq!(small, large);
     assert!(large < 512 * KIB, "{large} bytes");
+}
+
+/// The pieces of a sealed stream of so many MiB, made when they are asked for, and an opener that
+/// has had the first of them, the preamble.
+fn sealed_on_demand(mebibytes: u64, piece: &[u8]) -> (ChunkOpener, impl Iterator<Item = Vec<u8>>) {
+    let material = material(&backends()[0]);
+    let sealer = material
+        .seal_stream(Suite::default(), ChunkSize::default(), &Counting(1), AAD)
+        .unwrap();
+    let pieces = (0..mebibytes).map(move |_| piece);
+    let mut sealed = sealer.seal_all(pieces).map(Result::unwrap);
+    let preamble = sealed.next().unwrap();
+    let opener = material.dek().open_stream(&preamble, &context(), AAD);
+    (opener.unwrap(), sealed)
+}
+
+/// Gives what an iterator yields.
+struct Source<I>(I, Cursor<Vec<u8>>);
+
+impl<I: Iterator<Item = Vec<u8>>> io::Read for Source<I> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        if self.1.position() == self.1.get_ref().len() as u64 {
+            self.1 = Cursor::new(self.0.next().unwrap_or_default());
+        }
+        self.1.read(out)
+    }
+}
+
+#[test]
+fn memory_does_not_grow_in_iterators_and_readers() {
+    let piece = plaintext(1 << 20);
+    let by_iterator = |mebibytes| {
+        let memory = allocation_counter::measure(|| {
+            let (opener, sealed) = sealed_on_demand(mebibytes, &piece);
+            let opened = opener.open_all(sealed);
+            let len: usize = opened.map(|piece| piece.unwrap().len()).sum();
+            assert_eq!(len as u64, mebibytes * KIB * KIB);
+        });
+        memory.bytes_max
+    };
+    let by_reader = |mebibytes| {
+        let memory = allocation_counter::measure(|| {
+            let (opener, sealed) = sealed_on_demand(mebibytes, &piece);
+            let source = Source(sealed, Cursor::default());
+            let len = io::copy(&mut OpenReader::new(source, opener), &mut io::sink());
+            assert_eq!(len.unwrap(), mebibytes * KIB * KIB);
+        });
+        memory.bytes_max
+    };
+    for memory in [&by_iterator as &dyn Fn(u64) -> u64, &by_reader] {
+        let (small, large) = (memory(1), memory(32));
+        assert_eq!(small, large);
+        assert!(large < 768 * KIB, "{large} bytes");
+    }
+}
+
+/// Nor in a writer: what is full goes on before more is taken.
+#[test]
+fn memory_does_not_grow_in_a_writer() {
+    let piece = plaintext(1 << 20);
+    let memory = |mebibytes: u64| {
+        let memory = allocation_counter::measure(|| {
+            let sealer = material(&backends()[0])
+                .seal_stream(Suite::default(), ChunkSize::default(), &Counting(1), AAD)
+                .unwrap();
+            let mut writer = SealWriter::new(io::sink(), sealer);
+            for _ in 0..mebibytes {
+                writer.write_all(&piece).unwrap();
+            }
+            writer.finish().unwrap();
+        });
+        memory.bytes_max
+    };
+    let (small, large) = (memory(1), memory(32));
+    assert_eq!(small, large);
+    assert!(large < 160 * KIB, "{large} bytes");
 }
 
 #[test]
@@ -494,6 +572,41 @@ mod tokio_io {
                 assert_eq!(opened, plaintext(len));
             }
         }
+    }
+
+    #[test]
+    fn memory_does_not_grow_in_tokio_either() {
+        let piece = plaintext(1 << 20);
+        let material = material(&backends()[0]);
+        let mut most = Vec::new();
+        for mebibytes in [1, 32] {
+            let sealer = material
+                .seal_stream(Suite::default(), ChunkSize::default(), &Counting(1), AAD)
+                .unwrap();
+            let memory = allocation_counter::measure(|| {
+                let (sink, mut source) = duplex(1 << 16);
+                let mut writer = AsyncSealWriter::new(sink, sealer);
+                let write = async {
+                    for _ in 0..mebibytes {
+                        writer.write_all(&piece).await.unwrap();
+                    }
+                    writer.shutdown().await.unwrap();
+                };
+                let read = async {
+                    let preamble = read_preamble_async(&mut source).await.unwrap();
+                    let opener = material.dek().open_stream(&preamble, &context(), AAD);
+                    let mut reader = AsyncOpenReader::new(source, opener.unwrap());
+                    let opened = tokio::io::copy(&mut reader, &mut tokio::io::sink()).await;
+                    assert_eq!(opened.unwrap(), mebibytes * KIB * KIB);
+                };
+                let runtime = tokio::runtime::Builder::new_current_thread().build();
+                let both = futures_util::future::join(write, read);
+                runtime.unwrap().block_on(both);
+            });
+            most.push(memory.bytes_max);
+        }
+        assert_eq!(most[0], most[1]);
+        assert!(most[1] < 768 * KIB, "{most:?} bytes");
     }
 
     #[tokio::test]
