@@ -30,6 +30,11 @@ use crate::sealed::{ContextDigest, Dek, DekMaterial, Suite};
 /// table: each has a DEK of its own, and providers that can bind it to the wrapped DEK. The **aad**
 /// of each call is fine, such as the key of a record: it costs nothing.
 ///
+/// **When a provider is down.** Opening needs one of them, and takes those that are cached before it
+/// calls any. Sealing needs all of them, but only when a DEK is made: every message is for each. A
+/// call that hangs holds up who waits for it, so give every provider an end of its own, such as
+/// [`Timeout`](kms_core::layer::Timeout).
+///
 /// An envelope does not authenticate the writer: whoever can wrap can seal.
 ///
 /// ```

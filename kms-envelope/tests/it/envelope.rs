@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use kms_core::{EncryptionContext, KeyProvider, OsRandom, SecretBytes, WrapOptions};
-use kms_envelope::cache::Partition;
+use kms_envelope::cache::{DekLimits, Partition};
 use kms_envelope::crypto::RingBackend;
 use kms_envelope::sealed::stream::{OpenReader, SealWriter, read_preamble};
 use kms_envelope::sealed::{ChunkSize, ContextDigest, Dek, DekMaterial, Recipient, Suite, inspect};
@@ -92,6 +92,46 @@ fn each_recipient_opens_alone_and_a_region_may_be_down() {
     let stranger = now(envelope(&[("north", &east)]).open(&users(), b"", &sealed)).unwrap_err();
     assert_eq!(stranger.kind(), ErrorKind::NoMatchingProvider);
     assert!(stranger.message().contains("`east`, `west`"), "{stranger}");
+}
+
+/// A region that is down is asked when nobody else has answered yet, and not for every message.
+#[test]
+fn a_region_that_is_down_costs_one_call_while_another_has_the_dek() {
+    let ((_, east), (_, west)) = (provider(), provider());
+    let both = || envelope(&[("east", &east), ("west", &west)]);
+    let sealed = now(both().seal(&users(), b"", PLAINTEXT)).unwrap();
+    let reader = both();
+    east.set_error_rate(Operation::Unwrap, 1000, kms_core::ErrorKind::Unavailable);
+    for _ in 0..10 {
+        let opened = now(reader.open(&users(), b"", &sealed)).unwrap();
+        assert_eq!(opened.expose(), PLAINTEXT);
+    }
+    assert_eq!(east.calls(Operation::Unwrap), 1);
+    assert_eq!(west.calls(Operation::Unwrap), 1);
+    // What is cached serves those who may have it, and nobody else.
+    let tenant = users().with_partition(Partition::new("acme").unwrap());
+    now(reader.open(&tenant, b"", &sealed)).unwrap();
+    assert_eq!(east.calls(Operation::Unwrap), 2);
+}
+
+#[test]
+fn a_plaintext_over_the_deks_limit_is_refused_before_any_call() {
+    let (_, provider) = provider();
+    let envelope = Envelope::builder(Arc::new(ManualClock::new()))
+        .recipient("main", Arc::clone(&provider) as Arc<dyn KeyProvider>)
+        .dek_limits(DekLimits::default().with_max_bytes(16))
+        .build()
+        .unwrap();
+    let size = ChunkSize::MIN;
+    for over in [
+        now(envelope.seal(&users(), b"", &[7; 17])).err(),
+        now(envelope.seal_in_place(&users(), b"", &mut vec![7; 17])).err(),
+        now(envelope.seal_stream(&users(), b"", size, 17)).err(),
+    ] {
+        assert_eq!(over.unwrap().kind(), ErrorKind::Unsupported);
+    }
+    assert_eq!(provider.calls(Operation::Wrap), 0);
+    assert!(now(envelope.seal(&users(), b"", &[7; 16])).is_ok());
 }
 
 #[test]

@@ -230,6 +230,12 @@ impl<T: Send + Sync + 'static> EncryptCache<T> {
             .retain(|_, held| held.live().has_room(limits, 0, now));
     }
 
+    /// How much, and how long, each DEK may encrypt.
+    #[must_use]
+    pub fn limits(&self) -> &DekLimits {
+        &self.inner.limits
+    }
+
     /// What the cache has done so far. `provider_calls` counts the calls of the maker.
     #[must_use]
     pub fn stats(&self) -> CacheStats {
