@@ -251,7 +251,7 @@ fn a_stampede_makes_one_dek_and_a_dropped_leader_changes_nothing() {
         let mut leader = Box::pin(leader);
         assert!((&mut leader).now_or_never().is_none());
         let mut others: Vec<_> = (0..callers)
-            .map(|_| Box::pin(bed.cache.key_for(&partition, &context, 1)))
+            .map(|_: u64| Box::pin(bed.cache.key_for(&partition, &context, 1)))
             .collect();
         for other in &mut others {
             assert!(other.now_or_never().is_none());
@@ -261,6 +261,14 @@ fn a_stampede_makes_one_dek_and_a_dropped_leader_changes_nothing() {
             assert_eq!(key.unwrap().number, 0);
         }
         assert_eq!(bed.made(), 1);
+        let stats = bed.cache.stats();
+        assert_eq!(
+            (stats.misses, stats.coalesced, stats.provider_calls),
+            (callers + 1, callers, 1)
+        );
+        assert_eq!((stats.hits, stats.provider_errors), (0, 0));
+        bed.key(1).unwrap();
+        assert_eq!(bed.cache.stats().hits, 1);
     }
 }
 
@@ -404,6 +412,18 @@ fn the_form_that_never_waits_counts_too() {
     bed.key(1).unwrap();
     assert_eq!([cached(), cached(), cached()], [true, true, false]);
     assert_eq!(bed.key(1), Ok(1));
+}
+
+#[test]
+fn debug_shows_the_limits_and_no_key() {
+    let bed = Bed::new(limits().with_max_messages(12_345));
+    bed.key_in(&partition(1), &context("secret"), 1).unwrap();
+    let shown = format!("{:?}", bed.cache);
+    assert!(
+        shown.contains("max_messages: 12345") && shown.contains("entries: 1"),
+        "{shown}"
+    );
+    assert!(!shown.contains("secret"), "{shown}");
 }
 
 #[test]
