@@ -10,7 +10,8 @@ pub enum ErrorKind {
     Config,
     /// A stored value is cut off, too long or not of its format; the message names the field.
     Malformed,
-    /// No configured provider and key has the prefix of the stored value.
+    /// No configured provider and key has the prefix of the stored value, or is one of its
+    /// recipients.
     NoMatchingProvider,
     /// A stored value does not open: changed, cut off, under another key or in another place.
     /// Which of these it was is not told.
@@ -51,7 +52,7 @@ impl ErrorKind {
             Self::Config => "correct the configuration where it is named",
             Self::Malformed => "restore the value from a backup; it is damaged",
             Self::NoMatchingProvider => {
-                "add the provider and key name that the value's prefix names to the configuration"
+                "configure the provider that the data names, by its prefix or among its recipients"
             }
             Self::Crypto => {
                 "check the key, what the data is bound to (etcd key, context, aad), and that it is complete; else restore it from a backup"
@@ -59,7 +60,9 @@ impl ErrorKind {
             Self::Provider => "check the KMS provider",
             Self::Protocol => "check the KMS plugin's version and health",
             Self::NotReady => "check that the KMS answers Status and Encrypt, then try again",
-            Self::Unsupported => "use a build with the feature that is named",
+            Self::Unsupported => {
+                "use a build with the feature that is named, or keep to the limit that is"
+            }
             Self::Internal => "report this as a defect",
         }
     }

@@ -6,11 +6,12 @@ use core::panic::AssertUnwindSafe;
 use core::pin::Pin;
 use core::task::{Context, Poll};
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Shared, WeakShared};
 
+use super::sync::{Mutex, MutexGuard};
 use crate::{Error, ErrorKind};
 
 type Call<T> = BoxFuture<'static, Result<T, Error>>;
@@ -105,12 +106,13 @@ where
         let question = Arc::new(question);
         let number = table.next;
         table.next = number.wrapping_add(1);
+        let call = begin(Arc::clone(&question));
+        // Made after that, so that a `begin` that panics does not come back to the lock it is under.
         let landing = Landing {
             flights: Arc::clone(&self.0),
             question: Arc::clone(&question),
             number,
         };
-        let call = begin(Arc::clone(&question));
         let flight = async move {
             // A panic that unwound through the shared future would make every waiter panic too.
             let answer = AssertUnwindSafe(call).catch_unwind().await;

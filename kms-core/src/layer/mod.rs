@@ -54,6 +54,10 @@ mod flight;
 mod metered;
 mod pointer;
 mod retry;
+/// The lock of [`flight`]: a test puts a model checker's in its place.
+mod sync {
+    pub(super) use std::sync::{Mutex, MutexGuard};
+}
 mod timeout;
 mod union;
 

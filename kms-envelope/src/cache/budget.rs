@@ -1,6 +1,4 @@
 //! How much a DEK may still encrypt.
-//!
-//! The atomics come from the parent module, so that a test can put a model checker's in their place.
 
 use super::sync::{AtomicU64, Ordering};
 

@@ -76,9 +76,13 @@ mod options;
 mod partition;
 mod shelf;
 mod stats;
-/// The atomics of [`budget`].
+/// All that threads meet at, and what is random: a test puts a model checker's in their place.
 mod sync {
     pub(super) use core::sync::atomic::{AtomicU64, Ordering};
+    pub(super) use std::hash::RandomState;
+    pub(super) use std::sync::{Mutex, MutexGuard};
+
+    pub(super) use kms_core::layer::{Flight, Flights};
 }
 mod unwrap;
 

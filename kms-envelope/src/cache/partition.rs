@@ -2,10 +2,11 @@
 
 use core::fmt;
 use core::hash::{BuildHasher as _, Hash, Hasher as _};
-use std::hash::RandomState;
 use std::sync::Arc;
 
 use kms_core::{Error, ErrorKind};
+
+use super::sync::RandomState;
 
 /// A share of a cache that no other share can push out of it, such as a tenant's.
 ///

@@ -11,7 +11,8 @@ use kms_core::{
 use super::{Envelope, Member};
 use crate::cache::{Background, DekLimits, EncryptCache, UnwrapCache, UnwrapCacheOptions};
 use crate::crypto::{CryptoBackend, RingBackend};
-use crate::sealed::{ContextDigest, Dek, DekMaterial, Recipient, Suite};
+use crate::sealed::limits::MAX_RECIPIENTS;
+use crate::sealed::{ContextDigest, Dek, DekMaterial, Recipient, Suite, is_provider_id};
 use crate::{Error, ErrorKind};
 
 /// How many bytes a DEK has.
@@ -20,6 +21,40 @@ const DEK_LEN: usize = 32;
 type Spawn = dyn Fn(Background) + Send + Sync;
 
 /// Puts an [`Envelope`] together.
+///
+/// ```
+/// use std::sync::Arc;
+/// use std::time::Duration;
+///
+/// use kms_envelope::Envelope;
+/// use kms_envelope::cache::{DekLimits, UnwrapCacheOptions};
+/// use kms_envelope::sealed::Suite;
+/// # use kms_core::{KeyProvider, TokioClock};
+/// # fn build(
+/// #     east: Arc<dyn KeyProvider>,
+/// #     west: Arc<dyn KeyProvider>,
+/// # ) -> Result<Envelope, kms_envelope::Error> {
+///
+/// let minute = Duration::from_secs(60);
+/// let envelope = Envelope::builder(Arc::new(TokioClock::new()))
+///     // Either can open what is sealed. The names stand in every message.
+///     .recipient("vault-east", east)
+///     .recipient("vault-west", west)
+///     .suite(Suite::ChaCha20Poly1305)
+///     .dek_limits(DekLimits::default().with_max_age(5 * minute))
+///     // A disabled KEK opens nothing for longer than this, whatever happens.
+///     .unwrap_cache(
+///         UnwrapCacheOptions::default()
+///             .with_keep_for(5 * minute)
+///             .with_serve_stale_for(15 * minute),
+///     )
+///     .spawner(|work| {
+///         tokio::spawn(work);
+///     })
+///     .build()?;
+/// # Ok(envelope)
+/// # }
+/// ```
 pub struct EnvelopeBuilder {
     members: Vec<Member>,
     suite: Suite,
@@ -103,16 +138,25 @@ impl EnvelopeBuilder {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Config`] if there is no provider, two have one id, or one cannot wrap or takes
-    /// no DEK of 32 bytes. [`ErrorKind::Unsupported`] later, at the first seal, for an id that is
-    /// not 1 to 64 bytes of `a`–`z`, `0`–`9`, `-`, `.`, `_`.
+    /// [`ErrorKind::Config`] unless there are 1 to 16 providers; if two have one id; if an id is not
+    /// 1 to 64 bytes of `a`–`z`, `0`–`9`, `-`, `.`, `_`; or if a provider cannot wrap a DEK of 32
+    /// bytes.
     pub fn build(self) -> Result<Envelope, Error> {
         let config = |message: String| Err(Error::new(ErrorKind::Config, message));
-        if self.members.is_empty() {
-            return config("the envelope has no recipient".to_owned());
+        if !(1..=MAX_RECIPIENTS).contains(&self.members.len()) {
+            return config(format!(
+                "the envelope has {} recipients, not 1 to {MAX_RECIPIENTS}",
+                self.members.len()
+            ));
         }
         for (index, member) in self.members.iter().enumerate() {
             let capabilities = member.provider.capabilities();
+            if !is_provider_id(member.id.as_bytes()) {
+                return config(format!(
+                    "`{}` names no recipient: 1 to 64 of a-z 0-9 - . _ do",
+                    member.id
+                ));
+            }
             if self
                 .members
                 .iter()

@@ -7,6 +7,7 @@ mod seal;
 use core::fmt;
 use std::sync::Arc;
 
+use futures_util::future::join_all;
 use kms_core::{
     CallOptions, ContextSupport, EncryptionContext, KeyId, KeyProvider, SecureRandom,
     UnwrapOptions, WrapOptions,
@@ -28,6 +29,11 @@ use crate::sealed::{ContextDigest, Dek, DekMaterial, Suite};
 /// Say what data is for in two places. The **context** of a [`Purpose`] is coarse, a tenant and a
 /// table: each has a DEK of its own, and providers that can bind it to the wrapped DEK. The **aad**
 /// of each call is fine, such as the key of a record: it costs nothing.
+///
+/// **When a provider is down.** Opening needs one of them, and takes those that are cached before it
+/// calls any. Sealing needs all of them, but only when a DEK is made: every message is for each. A
+/// call that hangs holds up who waits for it, so give every provider an end of its own, such as
+/// [`Timeout`](kms_core::layer::Timeout).
 ///
 /// An envelope does not authenticate the writer: whoever can wrap can seal.
 ///
@@ -129,32 +135,34 @@ impl Envelope {
         EnvelopeBuilder::new(clock)
     }
 
-    /// Asks every provider for its current key; where it is another one than last time, DEKs are
-    /// replaced when they are next used. Call it now and then, or let
+    /// Asks every provider for its current key. DEKs that are under another one are replaced when
+    /// they are next used, and seal until the new one is there. Call it now and then, or let
     /// [`DekLimits::max_age`](crate::cache::DekLimits::max_age) do.
     ///
     /// # Errors
     ///
-    /// The first provider's that fails; the others are asked all the same.
+    /// The first provider's that fails; what the others say is noted all the same.
     pub async fn refresh(&self) -> Result<(), crate::Error> {
-        let mut failure = None;
-        for member in &*self.members {
-            match member.provider.current_key(&CallOptions::default()).await {
-                // One cache serves all members, so the ids are told apart by who has them.
-                Ok(key) if self.members.len() == 1 => {
-                    self.live.note_current_key(&key.id);
+        let options = CallOptions::default();
+        let members = self.members.iter();
+        let answers = join_all(members.map(|member| member.provider.current_key(&options))).await;
+        let mut current = Vec::new();
+        let mut failure = Ok(());
+        for (member, answer) in self.members.iter().zip(answers) {
+            match answer {
+                Ok(key) => current.push((&member.id, key.id)),
+                Err(error) if failure.is_ok() => {
+                    let asking = format!("asking `{}` for its key", member.id);
+                    failure = Err(crate::Error::provider(asking, error));
                 }
-                Ok(key) => self
-                    .live
-                    .purge(|material| !seal::is_under(material, &member.id, &key.id)),
-                Err(error) => {
-                    failure.get_or_insert_with(|| {
-                        crate::Error::provider(format!("asking `{}` for its key", member.id), error)
-                    });
-                }
+                Err(_) => {}
             }
         }
-        failure.map_or(Ok(()), Err)
+        self.live.note_rotation(|material| {
+            let mut keys = current.iter();
+            keys.all(|(provider_id, key_id)| seal::is_under(material, provider_id, key_id))
+        });
+        failure
     }
 
     /// Forgets every DEK that is under this KEK, since it is compromised: the next seal makes a

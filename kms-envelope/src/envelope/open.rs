@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use kms_core::SecretBytes;
+use kms_core::{SecretBytes, UnwrapOptions, WrappedKey};
 
 use super::builder::wrap_for_all;
-use super::{Envelope, Purpose};
+use super::{Envelope, Member, Purpose};
+use crate::cache::{Partition, UnwrapCache};
 use crate::sealed::stream::ChunkOpener;
 use crate::sealed::{ContextDigest, Dek, RecipientInfo, SealedInfo, inspect};
 use crate::{Error, ErrorKind};
@@ -76,7 +77,9 @@ impl Envelope {
     }
 
     /// Wraps a message's DEK again, for all recipients of this envelope under their current keys.
-    /// Header and body stay as they are; only the beginning of the message changes.
+    /// Header and body stay as they are; only the beginning of the message changes. So of a stream
+    /// the preamble is enough ([`sealed::preamble_len`](crate::sealed::preamble_len)): what comes
+    /// back then goes in its place.
     ///
     /// This is how a KEK is retired. It is no answer to a DEK that leaked: that stays the same.
     ///
@@ -96,19 +99,25 @@ impl Envelope {
         dek.rewrap(message, &dek.recipients_block(&recipients)?)
     }
 
-    /// Tries the DEK of every recipient that is a provider here, in the message's order.
+    /// Tries the DEK of every recipient that is a provider here: first those that are cached, so
+    /// that a region that is down costs nothing once another has answered; then the others, in the
+    /// message's order.
     async fn with_each_dek<T>(
         &self,
         info: &SealedInfo<'_>,
         purpose: &Purpose,
         mut work: impl FnMut(&Arc<Dek>) -> Result<T, Error>,
     ) -> Result<T, Error> {
+        let mut ways = info
+            .recipients()
+            .filter_map(|recipient| self.way(&recipient, purpose).transpose())
+            .collect::<Result<Vec<_>, _>>()?;
+        if ways.len() > 1 {
+            ways.sort_by_cached_key(|way| !way.is_cached());
+        }
         let mut failure: Option<Error> = None;
-        for recipient in info.recipients() {
-            let Some(unwrapped) = self.unwrap(&recipient, purpose).await else {
-                continue;
-            };
-            match unwrapped.and_then(|dek| work(&dek)) {
+        for way in ways {
+            match way.dek().await.and_then(|dek| work(&dek)) {
                 Ok(done) => return Ok(done),
                 // A provider that is down says more than one that does not have the key: with it
                 // up, the message may open.
@@ -135,30 +144,52 @@ impl Envelope {
     }
 
     /// `None` if the recipient is no provider of this envelope.
-    async fn unwrap(
-        &self,
+    fn way<'e>(
+        &'e self,
         recipient: &RecipientInfo<'_>,
-        purpose: &Purpose,
-    ) -> Option<Result<Arc<Dek>, Error>> {
+        purpose: &'e Purpose,
+    ) -> Result<Option<Way<'e>>, Error> {
         let mut places = self.members.iter().zip(&self.opened);
-        let (member, cache) = places.find(|(member, _)| member.id == recipient.provider_id())?;
-        let wrapped = match recipient.to_wrapped_key() {
-            Ok(wrapped) => wrapped,
-            Err(error) => return Some(Err(error)),
+        let Some((member, cache)) = places.find(|(member, _)| member.id == recipient.provider_id())
+        else {
+            return Ok(None);
         };
-        let options = member.unwrap_options(&purpose.context);
-        Some(
-            cache
-                .unwrap(&purpose.partition, &wrapped, &options)
-                .await
-                .map_err(|error| match error.kind() {
-                    kms_core::ErrorKind::Crypto => Error::new(
-                        ErrorKind::Crypto,
-                        "the message does not open under this DEK and aad",
-                    ),
-                    _ => Error::provider(format!("unwrapping with `{}`", member.id), error),
-                }),
-        )
+        Ok(Some(Way {
+            member,
+            cache,
+            partition: &purpose.partition,
+            wrapped: recipient.to_wrapped_key()?,
+            options: member.unwrap_options(&purpose.context),
+        }))
+    }
+}
+
+/// How a recipient's DEK is had: out of a cache, or from the provider behind it.
+struct Way<'e> {
+    member: &'e Member,
+    cache: &'e UnwrapCache<Dek>,
+    partition: &'e Partition,
+    wrapped: WrappedKey,
+    options: UnwrapOptions,
+}
+
+impl Way<'_> {
+    fn is_cached(&self) -> bool {
+        self.cache
+            .knows(self.partition, &self.wrapped, &self.options.context)
+    }
+
+    async fn dek(&self) -> Result<Arc<Dek>, Error> {
+        self.cache
+            .unwrap(self.partition, &self.wrapped, &self.options)
+            .await
+            .map_err(|error| match error.kind() {
+                kms_core::ErrorKind::Crypto => Error::new(
+                    ErrorKind::Crypto,
+                    "the message does not open under this DEK and aad",
+                ),
+                _ => Error::provider(format!("unwrapping with `{}`", self.member.id), error),
+            })
     }
 }
 

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use kms_core::KeyId;
 
 use super::{Envelope, Purpose};
-use crate::Error;
 use crate::sealed::stream::ChunkSealer;
 use crate::sealed::{ChunkSize, DekMaterial};
+use crate::{Error, ErrorKind};
 
 impl Envelope {
     /// Seals a message for all recipients. `aad` is bound to this message and not stored.
@@ -44,7 +44,8 @@ impl Envelope {
     }
 
     /// How many bytes a message of this purpose is longer than its plaintext, at this moment: a
-    /// rotation may change it, since key ids have different lengths.
+    /// rotation may change it, since key ids have different lengths. Counts as a message without
+    /// bytes.
     ///
     /// # Errors
     ///
@@ -77,6 +78,13 @@ impl Envelope {
     }
 
     async fn material_for(&self, purpose: &Purpose, len: u64) -> Result<Arc<DekMaterial>, Error> {
+        let most = self.live.limits().max_bytes;
+        if len > most {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                format!("a plaintext of {len} bytes is over the {most} that one DEK may encrypt"),
+            ));
+        }
         self.live
             .key_for(&purpose.partition, &purpose.context, len)
             .await

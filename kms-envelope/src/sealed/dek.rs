@@ -10,11 +10,12 @@ use subtle::{Choice, ConstantTimeEq as _};
 use super::header::{Form, HEADER_LEN, Suite};
 use super::info::{SealedInfo, inspect};
 use super::keys::{self, ContextDigest, DEK_LEN, MessageKeys};
+use super::limits::MAX_PLAINTEXT_LEN;
 use super::recipients::{self, Block, Recipient, RecipientInfo};
 use super::stream::{ChunkCipher, ChunkOpener};
 use super::{does_not_open, nonce, other_context, unsupported};
 use crate::Error;
-use crate::crypto::{CryptoBackend, Key32, wipe};
+use crate::crypto::{CryptoBackend, Key32, TAG_LEN, Unspecified, wipe};
 
 /// The longest recipients block that a DEK remembers: most are a tenth of it.
 const REMEMBERED_BLOCK_LEN: usize = 4096;
@@ -282,16 +283,16 @@ impl Dek {
         body: &'m mut [u8],
     ) -> Result<&'m mut [u8], Error> {
         let aad = whole_aad(&unlocked.header, aad);
-        let len = self
-            .backend()
-            .open(
-                unlocked.suite.aead(),
-                &unlocked.key,
-                nonce(0, true),
-                &aad,
-                body,
-            )
-            .map(|plaintext| plaintext.len());
+        // ChaCha20-Poly1305 could open more than the format allows.
+        let len = if is_whole_body(body.len()) {
+            let aead = unlocked.suite.aead();
+            let opened = self
+                .backend()
+                .open(aead, &unlocked.key, nonce(0, true), &aad, body);
+            opened.map(|plaintext| plaintext.len())
+        } else {
+            Err(Unspecified)
+        };
         match len {
             Ok(len) => body.get_mut(..len).ok_or_else(does_not_open),
             Err(_) => {
@@ -300,6 +301,12 @@ impl Dek {
             }
         }
     }
+}
+
+/// Whether a whole message can have a body of so many bytes.
+fn is_whole_body(len: usize) -> bool {
+    len.checked_sub(TAG_LEN)
+        .is_some_and(|plaintext_len| plaintext_len as u64 <= MAX_PLAINTEXT_LEN)
 }
 
 /// The AAD of a whole message.
@@ -317,5 +324,26 @@ impl fmt::Debug for Dek {
             .field("backend", &self.backend)
             .field("secret", &self.secret)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[cfg(target_pointer_width = "64")]
+    fn a_whole_body_has_a_tag_and_no_more_than_the_longest_plaintext() {
+        let most = usize::try_from(MAX_PLAINTEXT_LEN).unwrap() + TAG_LEN;
+        for (len, allowed) in [
+            (0, false),
+            (15, false),
+            (16, true),
+            (most, true),
+            (most + 1, false),
+            (usize::MAX, false),
+        ] {
+            assert_eq!(is_whole_body(len), allowed, "{len}");
+        }
     }
 }

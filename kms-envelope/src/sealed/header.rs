@@ -70,7 +70,7 @@ impl fmt::Display for Suite {
 
 /// How much plaintext a chunk of a stream holds: a power of two from 4 KiB to 16 MiB.
 ///
-/// A reader and a writer hold two or three chunks in memory. Small chunks cost more (16 bytes and
+/// A reader and a writer hold two chunks in memory. Small chunks cost more (16 bytes and
 /// one cipher call each) and make shorter waits and finer seeks.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct ChunkSize(u8);

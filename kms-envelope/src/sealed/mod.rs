@@ -46,6 +46,7 @@ pub use header::{ChunkSize, Form, Suite};
 pub use info::{SealedInfo, inspect, preamble_len};
 pub use keys::ContextDigest;
 pub use material::DekMaterial;
+pub(crate) use recipients::is_provider_id;
 pub use recipients::{Recipient, RecipientInfo, Recipients};
 
 fn malformed(field: &str, problem: &str) -> Error {

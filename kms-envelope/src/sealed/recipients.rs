@@ -117,7 +117,7 @@ fn put_long(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(bytes);
 }
 
-fn is_provider_id(id: &[u8]) -> bool {
+pub(crate) fn is_provider_id(id: &[u8]) -> bool {
     (1..=MAX_PROVIDER_ID_LEN).contains(&id.len())
         && id
             .iter()

@@ -2,9 +2,11 @@
 
 use std::io::{Read as _, Write as _};
 use std::sync::Arc;
+use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use kms_core::{EncryptionContext, KeyProvider, OsRandom, SecretBytes, WrapOptions};
-use kms_envelope::cache::Partition;
+use kms_envelope::cache::{DekLimits, Partition};
 use kms_envelope::crypto::RingBackend;
 use kms_envelope::sealed::stream::{OpenReader, SealWriter, read_preamble};
 use kms_envelope::sealed::{ChunkSize, ContextDigest, Dek, DekMaterial, Recipient, Suite, inspect};
@@ -90,6 +92,46 @@ fn each_recipient_opens_alone_and_a_region_may_be_down() {
     let stranger = now(envelope(&[("north", &east)]).open(&users(), b"", &sealed)).unwrap_err();
     assert_eq!(stranger.kind(), ErrorKind::NoMatchingProvider);
     assert!(stranger.message().contains("`east`, `west`"), "{stranger}");
+}
+
+/// A region that is down is asked when nobody else has answered yet, and not for every message.
+#[test]
+fn a_region_that_is_down_costs_one_call_while_another_has_the_dek() {
+    let ((_, east), (_, west)) = (provider(), provider());
+    let both = || envelope(&[("east", &east), ("west", &west)]);
+    let sealed = now(both().seal(&users(), b"", PLAINTEXT)).unwrap();
+    let reader = both();
+    east.set_error_rate(Operation::Unwrap, 1000, kms_core::ErrorKind::Unavailable);
+    for _ in 0..10 {
+        let opened = now(reader.open(&users(), b"", &sealed)).unwrap();
+        assert_eq!(opened.expose(), PLAINTEXT);
+    }
+    assert_eq!(east.calls(Operation::Unwrap), 1);
+    assert_eq!(west.calls(Operation::Unwrap), 1);
+    // What is cached serves those who may have it, and nobody else.
+    let tenant = users().with_partition(Partition::new("acme").unwrap());
+    now(reader.open(&tenant, b"", &sealed)).unwrap();
+    assert_eq!(east.calls(Operation::Unwrap), 2);
+}
+
+#[test]
+fn a_plaintext_over_the_deks_limit_is_refused_before_any_call() {
+    let (_, provider) = provider();
+    let envelope = Envelope::builder(Arc::new(ManualClock::new()))
+        .recipient("main", Arc::clone(&provider) as Arc<dyn KeyProvider>)
+        .dek_limits(DekLimits::default().with_max_bytes(16))
+        .build()
+        .unwrap();
+    let size = ChunkSize::MIN;
+    for over in [
+        now(envelope.seal(&users(), b"", &[7; 17])).err(),
+        now(envelope.seal_in_place(&users(), b"", &mut vec![7; 17])).err(),
+        now(envelope.seal_stream(&users(), b"", size, 17)).err(),
+    ] {
+        assert_eq!(over.unwrap().kind(), ErrorKind::Unsupported);
+    }
+    assert_eq!(provider.calls(Operation::Wrap), 0);
+    assert!(now(envelope.seal(&users(), b"", &[7; 16])).is_ok());
 }
 
 #[test]
@@ -185,6 +227,103 @@ fn a_rotation_that_is_noted_makes_a_new_dek_and_a_purge_makes_one_at_once() {
     assert_eq!(provider.calls(Operation::Wrap), wraps + 1);
 }
 
+fn keys_of(message: &[u8]) -> Vec<String> {
+    let recipients = inspect(message).unwrap().recipients();
+    recipients
+        .map(|recipient| recipient.key_id().to_owned())
+        .collect()
+}
+
+/// In one region of two, and before it was ever asked for its key.
+#[test]
+fn a_rotation_in_one_region_is_followed_while_the_old_dek_goes_on() {
+    let ((east_keys, east), (_, west)) = (provider(), provider());
+    let envelope = envelope(&[("east", &east), ("west", &west)]);
+    let seal = || now(envelope.seal(&users(), b"", PLAINTEXT)).unwrap();
+    let first = keys_of(&seal());
+    now(envelope.refresh()).unwrap();
+    assert_eq!(keys_of(&seal()), first);
+
+    east_keys.rotate().unwrap();
+    now(envelope.refresh()).unwrap();
+    // A region that is down holds nobody up who has a DEK.
+    west.script(
+        Operation::Wrap,
+        [Outcome::Fail(kms_core::ErrorKind::Unavailable)],
+    );
+    assert_eq!(keys_of(&seal()), first);
+
+    // One that does not say its key hides no other's rotation.
+    let envelope = self::envelope(&[("east", &east), ("west", &west)]);
+    let seal = || now(envelope.seal(&users(), b"", PLAINTEXT)).unwrap();
+    let second = keys_of(&seal());
+    east_keys.rotate().unwrap();
+    west.script(
+        Operation::CurrentKey,
+        [Outcome::Fail(kms_core::ErrorKind::Unavailable)],
+    );
+    let error = now(envelope.refresh()).unwrap_err();
+    assert!(
+        error.is_retryable() && error.message().contains("west"),
+        "{error}"
+    );
+    assert_eq!(keys_of(&seal()), second);
+    let third = keys_of(&seal());
+    assert!(third[0] != second[0] && third[1] == second[1], "{third:?}");
+    let wraps = east.calls(Operation::Wrap);
+    for _ in 0..3 {
+        now(envelope.refresh()).unwrap();
+        seal();
+    }
+    assert_eq!(east.calls(Operation::Wrap), wraps, "nothing to follow");
+}
+
+/// A refresh while a DEK is being made does not throw it away.
+#[test]
+fn who_waits_for_a_dek_is_not_set_back_by_a_refresh() {
+    let clock = ManualClock::new();
+    let slow = |keys| {
+        let slow = FaultProvider::new(keys, Arc::new(clock.clone()));
+        slow.set_latency(Operation::Wrap, Duration::from_secs(2));
+        Arc::new(slow)
+    };
+    let ((keys, _), (_, west)) = (provider(), provider());
+    let east: Counted = slow(keys);
+    let envelope = envelope(&[("east", &east), ("west", &west)]);
+    let (users, orders) = (users(), Purpose::new(EncryptionContext::new()));
+    clock
+        .run(envelope.seal(&orders, b"", PLAINTEXT))
+        .unwrap()
+        .unwrap();
+    let mut sealing = Box::pin(envelope.seal(&users, b"", PLAINTEXT));
+    assert!((&mut sealing).now_or_never().is_none());
+    now(envelope.refresh()).unwrap();
+    clock.run(sealing).unwrap().unwrap();
+    assert_eq!(east.calls(Operation::Wrap), 2);
+}
+
+#[test]
+fn a_seal_with_a_live_dek_waits_for_nobody() {
+    let (_, provider) = provider();
+    let envelope = envelope(&[("main", &provider)]);
+    now(envelope.seal(&users(), b"", PLAINTEXT)).unwrap();
+    let purpose = users();
+    // Somebody else's DEK is being made, and opened, and that hangs.
+    provider.script(Operation::Wrap, [Outcome::Hang]);
+    provider.script(Operation::Unwrap, [Outcome::Hang]);
+    let orders = Purpose::new(EncryptionContext::new());
+    let sealed = now(envelope.seal(&users(), b"", PLAINTEXT)).unwrap();
+    let mut sealing = Box::pin(envelope.seal(&orders, b"", PLAINTEXT));
+    assert!((&mut sealing).now_or_never().is_none());
+    let mut opening = Box::pin(envelope.open(&purpose, b"", &sealed));
+    assert!((&mut opening).now_or_never().is_none());
+    let calls = provider.calls(Operation::Wrap);
+    for _ in 0..100 {
+        now(envelope.seal(&users(), b"", PLAINTEXT)).unwrap();
+    }
+    assert_eq!(provider.calls(Operation::Wrap), calls);
+}
+
 #[test]
 fn in_place_is_the_same_as_by_copy() {
     let (_, provider) = provider();
@@ -211,7 +350,7 @@ fn in_place_is_the_same_as_by_copy() {
 
 #[test]
 fn a_stream_goes_through() {
-    let (_, provider) = provider();
+    let (keys, provider) = provider();
     let envelope = envelope(&[("main", &provider)]);
     let plaintext: Vec<u8> = (0..200_000_u32).map(|n| n as u8).collect();
     let size = ChunkSize::from_exponent(16).unwrap();
@@ -223,6 +362,18 @@ fn a_stream_goes_through() {
     let mut source = &sealed[..];
     let preamble = read_preamble(&mut source).unwrap();
     let opener = now(envelope.open_stream(&users(), b"file", &preamble)).unwrap();
+    let mut opened = Vec::new();
+    OpenReader::new(source, opener)
+        .read_to_end(&mut opened)
+        .unwrap();
+    assert_eq!(opened, plaintext);
+
+    // Rewrapping a stream takes its preamble alone, and gives another for the same body.
+    keys.rotate().unwrap();
+    let rewrapped = now(envelope.rewrap(&users(), &preamble)).unwrap();
+    assert_ne!(rewrapped, preamble);
+    assert_eq!(inspect(&rewrapped).unwrap().preamble_len(), rewrapped.len());
+    let opener = now(envelope.open_stream(&users(), b"file", &rewrapped)).unwrap();
     let mut opened = Vec::new();
     OpenReader::new(source, opener)
         .read_to_end(&mut opened)
@@ -251,8 +402,25 @@ fn an_envelope_that_cannot_work_is_not_built() {
     ] {
         assert_eq!(bad.build().unwrap_err().kind(), ErrorKind::Config);
     }
-    let unnameable = builder().recipient("Main!", main()).build().unwrap();
-    assert!(now(unnameable.seal(&users(), b"", PLAINTEXT)).is_err());
+    let crowded = |count: usize| {
+        let ids = (0..count).map(|at| format!("region-{at}"));
+        ids.fold(builder(), |builder, id| builder.recipient(id, main()))
+    };
+    assert!(crowded(16).build().is_ok());
+    let longest = "a".repeat(64);
+    for (id, fits) in [
+        ("", false),
+        ("Main", false),
+        (&longest, true),
+        (&(longest.clone() + "a"), false),
+    ] {
+        let built = builder().recipient(id, main()).build();
+        assert_eq!(
+            built.map_err(|error| error.kind()).err(),
+            (!fits).then_some(ErrorKind::Config)
+        );
+    }
+    assert_eq!(crowded(17).build().unwrap_err().kind(), ErrorKind::Config);
 }
 
 #[test]

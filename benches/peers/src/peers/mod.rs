@@ -1,6 +1,8 @@
 //! The others.
 
 mod age;
+#[cfg(feature = "asherah")]
+mod asherah;
 mod envelopers;
 mod kms_aead;
 mod tink;
@@ -13,5 +15,7 @@ pub fn all() -> Vec<Side> {
     let mut sides = vec![crate::ours::on_aws_lc(), tink::side(), age::side()];
     sides.extend(envelopers::sides());
     sides.extend(kms_aead::sides());
+    #[cfg(feature = "asherah")]
+    sides.push(asherah::side());
     sides
 }

@@ -98,8 +98,9 @@ pub(super) struct Held<T> {
     live: Arc<Live<T>>,
     /// The next one has been begun and is not due again before this.
     replace_from: Tick,
-    /// How many rotations of the KEK had been noted when the making of this one began.
-    rotations: u64,
+    /// How many rotations had been noted when its making began or when it was last found to be
+    /// current; `None` when it was found not to be.
+    current_at: Option<u64>,
 }
 
 /// What to do with a DEK that was found, which has counted the message.
@@ -114,8 +115,17 @@ impl<T> Held<T> {
         Self {
             live,
             replace_from: Tick::ORIGIN,
-            rotations,
+            current_at: Some(rotations),
         }
+    }
+
+    /// Whether it may be called current as far as anyone knows.
+    pub(super) const fn passes_for_current(&self) -> bool {
+        self.current_at.is_some()
+    }
+
+    pub(super) const fn note_rotation(&mut self, rotations: u64, is_current: bool) {
+        self.current_at = if is_current { Some(rotations) } else { None };
     }
 
     pub(super) const fn live(&self) -> &Arc<Live<T>> {
@@ -135,7 +145,8 @@ impl<T> Held<T> {
         }
         let left = self.live.take(limits, wanted.bytes, now)?;
         let key = self.live.key();
-        let due = self.rotations != rotations || self.live.nears_its_end(left, limits, now);
+        let outdated = self.current_at != Some(rotations);
+        let due = outdated || self.live.nears_its_end(left, limits, now);
         if due && now >= self.replace_from {
             // A claim that runs out by itself: nobody need give it back, so one whose owner
             // was dropped blocks nothing.
@@ -147,7 +158,7 @@ impl<T> Held<T> {
 
     pub(super) fn is_due(&self, limits: &DekLimits, rotations: u64, now: Tick) -> bool {
         let left = self.live.budget.left();
-        self.rotations != rotations || self.live.nears_its_end(left, limits, now)
+        self.current_at != Some(rotations) || self.live.nears_its_end(left, limits, now)
     }
 }
 

@@ -3,13 +3,11 @@
 mod live;
 
 use core::fmt;
-use core::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use kms_core::layer::{Flight, Flights};
-use kms_core::{Clock, EncryptionContext, Error, ErrorKind, KeyId, Tick};
+use kms_core::{Clock, EncryptionContext, Error, ErrorKind, Tick};
 
 use self::live::{Found, Held, Live, Purpose, Wanted};
 use super::flying::{Background, Spawner, by};
@@ -18,6 +16,7 @@ use super::options::is_verdict;
 use super::partition::{Partition, Place, Places};
 use super::shelf::Shelf;
 use super::stats::{CacheStats, Counters};
+use super::sync::{AtomicU64, Flight, Flights, Ordering};
 
 type Make<T> = dyn Fn(EncryptionContext) -> BoxFuture<'static, Result<T, Error>> + Send + Sync;
 
@@ -35,7 +34,7 @@ type Make<T> = dyn Fn(EncryptionContext) -> BoxFuture<'static, Result<T, Error>>
 ///   is dropped, the others go on with it. Errors reach those who wait; the next caller
 ///   tries again.
 /// - **Rotation** of the KEK is noticed when a DEK is replaced, so after
-///   [`DekLimits::max_age`] at the latest; sooner through [`note_current_key`](Self::note_current_key).
+///   [`DekLimits::max_age`] at the latest; sooner through [`note_rotation`](Self::note_rotation).
 /// - **Refused** by the provider while a DEK is replaced ahead of time, such as for a disabled KEK:
 ///   the old DEK goes too, and the caller has the error. Other errors leave it until its limits.
 ///
@@ -86,7 +85,6 @@ struct Inner<T> {
     epoch: AtomicU64,
     /// Goes up with every rotation that is noted: a DEK whose making began before is due.
     rotations: AtomicU64,
-    current_key: Mutex<Option<KeyId>>,
     counters: Counters,
 }
 
@@ -107,7 +105,6 @@ impl<T: Send + Sync + 'static> EncryptCache<T> {
                 flights: Flights::new(),
                 epoch: AtomicU64::new(0),
                 rotations: AtomicU64::new(0),
-                current_key: Mutex::new(None),
                 counters: Counters::default(),
                 limits,
             }),
@@ -177,21 +174,31 @@ impl<T: Send + Sync + 'static> EncryptCache<T> {
         })
     }
 
-    /// Tells the cache which KEK wraps now, as `KeyProvider::current_key` says. If that is
-    /// another one than last time, every live DEK is replaced as soon as it is next used; until the
-    /// new one is there the old one goes on. Returns whether it was another one.
+    /// Notes that a KEK may have been rotated. `is_current` says of a DEK whether it is under the KEK
+    /// that wraps now, or under all of them. One that is not is replaced as soon as it is next
+    /// used, and goes on until the new one is there; one that is being made just now is replaced
+    /// too. If all are current, nothing happens. Returns whether one was found that had passed for
+    /// current.
     ///
     /// Rotation is no emergency. After a compromise, use a `purge` method.
-    pub fn note_current_key(&self, key_id: &KeyId) -> bool {
-        let mut current = self
-            .inner
-            .current_key
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let last = current.replace(key_id.clone());
-        let rotated = last.is_some_and(|last| last != *key_id);
+    pub fn note_rotation(&self, is_current: impl Fn(&T) -> bool) -> bool {
+        let inner = &self.inner;
+        let mut rotated = false;
+        inner.live.retain(|_, held| {
+            rotated |= held.passes_for_current() && !is_current(&held.live().key());
+            true
+        });
         if rotated {
-            self.inner.rotations.fetch_add(1, Ordering::AcqRel);
+            // Counted first: what is entered behind the second look is of a making that began
+            // before this, and so due.
+            let rotations = inner
+                .rotations
+                .fetch_add(1, Ordering::AcqRel)
+                .wrapping_add(1);
+            inner.live.retain(|_, held| {
+                held.note_rotation(rotations, is_current(&held.live().key()));
+                true
+            });
         }
         rotated
     }
@@ -221,6 +228,12 @@ impl<T: Send + Sync + 'static> EncryptCache<T> {
         self.inner
             .live
             .retain(|_, held| held.live().has_room(limits, 0, now));
+    }
+
+    /// How much, and how long, each DEK may encrypt.
+    #[must_use]
+    pub fn limits(&self) -> &DekLimits {
+        &self.inner.limits
     }
 
     /// What the cache has done so far. `provider_calls` counts the calls of the maker.

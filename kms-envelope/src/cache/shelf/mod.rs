@@ -4,12 +4,13 @@ use core::fmt;
 use core::hash::{BuildHasherDefault, Hasher};
 use core::sync::atomic::{AtomicU64, Ordering};
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
 
 use kms_core::Tick;
 use lru::LruCache;
 
 use super::partition::Place;
+use super::sync::{Mutex, MutexGuard};
 
 /// The last of the shards is a field of its own, so that there always is one to fall back on.
 const OTHER_SHARDS: usize = 15;

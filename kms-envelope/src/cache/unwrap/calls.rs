@@ -1,9 +1,7 @@
 //! What is behind the cache: the calls to the provider and what becomes of their answers.
 
-use core::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 
-use kms_core::layer::{Flight, Flights};
 use kms_core::{CallOptions, Clock, Error, KeyProvider, SecretBytes, Tick, UnwrapOptions};
 
 use super::entry::{Asked, Entry, Found, Question};
@@ -13,6 +11,7 @@ use crate::cache::options::{Phase, UnwrapCacheOptions, is_verdict};
 use crate::cache::partition::{Place, Places};
 use crate::cache::shelf::Shelf;
 use crate::cache::stats::Counters;
+use crate::cache::sync::{AtomicU64, Flight, Flights, Ordering};
 
 /// Makes of an unwrapped DEK what is kept.
 pub(super) type Prepare<T> = dyn Fn(SecretBytes) -> Result<T, Error> + Send + Sync;

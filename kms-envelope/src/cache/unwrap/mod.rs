@@ -13,7 +13,7 @@ use kms_core::{
 };
 
 use self::calls::{Inner, Prepare};
-use self::entry::{Asked, Found};
+use self::entry::{Asked, Entry, Found};
 use super::flying::{Background, Spawner, by};
 use super::options::{Phase, UnwrapCacheOptions, is_verdict};
 use super::partition::{Partition, Place};
@@ -159,6 +159,26 @@ impl<T: Send + Sync + 'static> UnwrapCache<T> {
                 .valid(&asked, &inner.options, now)
                 .then(|| entry.dek())
         })
+    }
+
+    /// Whether there is a DEK that is not past its time. Asking is no use of it, and keeps it from
+    /// no eviction.
+    pub(crate) fn knows(
+        &self,
+        partition: &Partition,
+        wrapped: &WrappedKey,
+        context: &EncryptionContext,
+    ) -> bool {
+        let inner = &self.inner;
+        let asked = Asked {
+            partition,
+            wrapped,
+            context,
+        };
+        let place = inner.places.of(partition, &asked);
+        let now = inner.clock.now();
+        let valid = |entry: &mut Entry<T>| entry.valid(&asked, &inner.options, now).then_some(());
+        inner.entries.peek(place, valid).is_some()
     }
 
     /// Forgets everything that is under this KEK, since it is compromised. What is being

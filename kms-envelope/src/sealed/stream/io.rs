@@ -55,6 +55,8 @@ impl<W: Write> SealWriter<W> {
     ///
     /// What the sink gives, or the [`Error`] of [`ChunkSealer::finish`].
     pub fn finish(mut self) -> io::Result<W> {
+        // First what waits, so that the last chunk need not be put behind it.
+        self.drain()?;
         self.sealer.finish().map_err(invalid)?;
         self.drain()?;
         self.sink.flush()?;

@@ -13,6 +13,18 @@ const TAG: u64 = TAG_LEN as u64;
 ///
 /// The length is whatever the storage claims; it is genuine once the last chunk has opened as the
 /// last one.
+///
+/// ```
+/// use kms_envelope::sealed::{ChunkSize, stream::StreamLayout};
+///
+/// // 10,000 bytes in chunks of 4 KiB, and a tag of 16 bytes behind each.
+/// let layout = StreamLayout::new(ChunkSize::MIN, 10_000 + 3 * 16).unwrap();
+/// assert_eq!((layout.chunks(), layout.plaintext_len()), (3, 10_000));
+/// let (chunk, offset) = layout.locate(5000);
+/// assert_eq!((chunk, offset, layout.chunk(chunk)), (1, 904, Some(4112..8224)));
+/// // No plaintext gives a body of this length.
+/// assert_eq!(StreamLayout::new(ChunkSize::MIN, 4112 + 16), None);
+/// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct StreamLayout {
     size: ChunkSize,

@@ -1,7 +1,7 @@
 //! Messages that do not fit into memory: chunks that are sealed and opened one by one.
 //!
 //! [`ChunkSealer`] and [`ChunkOpener`] do no I/O: bytes are pushed in and taken out, and each
-//! holds two or three chunks. Around them are [`SealWriter`], [`OpenReader`] and [`SeekReader`] for
+//! holds two chunks, or for a moment four when it is finished while output waits. Around them are [`SealWriter`], [`OpenReader`] and [`SeekReader`] for
 //! the standard library's traits, iterators ([`ChunkSealer::seal_all`], [`ChunkOpener::open_all`]),
 //! and with the feature `tokio` `AsyncSealWriter` and `AsyncOpenReader`.
 //!

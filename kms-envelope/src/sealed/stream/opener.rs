@@ -17,6 +17,22 @@ use crate::sealed::{ChunkSize, does_not_open};
 /// plaintext is complete.
 ///
 /// For random access there is [`open_chunk`](Self::open_chunk).
+///
+/// ```
+/// # use kms_envelope::{Error, sealed::stream::ChunkOpener};
+/// fn open(mut opener: ChunkOpener, mut body: &[u8]) -> Result<Vec<u8>, Error> {
+///     let mut plaintext = Vec::new();
+///     while !body.is_empty() {
+///         let taken = opener.push(body)?;
+///         body = &body[taken..];
+///         plaintext.extend_from_slice(opener.output());
+///         opener.consume(opener.output().len());
+///     }
+///     opener.finish()?;
+///     plaintext.extend_from_slice(opener.output());
+///     Ok(plaintext)
+/// }
+/// ```
 pub struct ChunkOpener {
     cipher: ChunkCipher,
     buffers: Buffers,

@@ -12,6 +12,34 @@ use crate::sealed::does_not_open;
 ///
 /// It has opened the last chunk as such before it says how long the plaintext is, so a stream that
 /// was cut off or added to is refused at once. Chunks in between are verified when they are read.
+/// It holds one chunk, and reads it again only when another one was read meanwhile.
+///
+/// ```
+/// use std::io::{Cursor, Read as _, Seek as _, SeekFrom};
+/// # use std::sync::Arc;
+///
+/// # use kms_core::{EncryptionContext, OsRandom, SecretBytes, WrappedKey};
+/// # use kms_envelope::crypto::RingBackend;
+/// # use kms_envelope::sealed::{ChunkSize, ContextDigest, Dek, DekMaterial, Recipient, Suite};
+/// use kms_envelope::sealed::stream::{SeekReader, read_preamble};
+///
+/// # let context = ContextDigest::new(&RingBackend, &EncryptionContext::new());
+/// # let dek = Dek::new(Arc::new(RingBackend), SecretBytes::random(&OsRandom, 32)?)?;
+/// # let wrapped = WrappedKey::new("vault/kek/3".parse()?, vec![1; 60])?;
+/// # let material = DekMaterial::new(dek, context, &[Recipient::new("vault", wrapped)?])?;
+/// # let sealer = material.seal_stream(Suite::Aes256Gcm, ChunkSize::MIN, &OsRandom, b"")?;
+/// # let sealed: Result<Vec<_>, _> = sealer.seal_all([vec![7; 100_000]]).collect();
+/// # let file = Cursor::new(sealed?.concat());
+/// let mut file = file;
+/// let preamble = read_preamble(&mut file)?;
+/// let mut plaintext = SeekReader::new(file, material.dek().open_stream(&preamble, &context, b"")?)?;
+/// assert_eq!(plaintext.plaintext_len(), 100_000);
+/// plaintext.seek(SeekFrom::End(-3))?;
+/// let mut tail = Vec::new();
+/// plaintext.read_to_end(&mut tail)?;
+/// assert_eq!(tail, [7; 3]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct SeekReader<R> {
     opener: ChunkOpener,
     source: R,

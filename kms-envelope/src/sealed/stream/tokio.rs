@@ -51,6 +51,36 @@ async fn read_some(source: &mut (impl AsyncRead + Unpin), space: &mut [u8]) -> i
 /// Seals what is written to it, like [`SealWriter`](super::SealWriter).
 ///
 /// `shutdown` finishes the message: one whose writer was dropped before does not open as complete.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use kms_core::{EncryptionContext, OsRandom, SecretBytes, WrappedKey};
+/// # use kms_envelope::crypto::RingBackend;
+/// # use kms_envelope::sealed::{ChunkSize, ContextDigest, Dek, DekMaterial, Recipient, Suite};
+/// use kms_envelope::sealed::stream::{AsyncOpenReader, AsyncSealWriter, read_preamble_async};
+/// use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+///
+/// # let context = ContextDigest::new(&RingBackend, &EncryptionContext::new());
+/// # let dek = Dek::new(Arc::new(RingBackend), SecretBytes::random(&OsRandom, 32)?)?;
+/// # let wrapped = WrappedKey::new("vault/kek/3".parse()?, vec![1; 60])?;
+/// # let material = DekMaterial::new(dek, context, &[Recipient::new("vault", wrapped)?])?;
+/// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+/// let sealer = material.seal_stream(Suite::Aes256Gcm, ChunkSize::default(), &OsRandom, b"")?;
+/// let mut writer = AsyncSealWriter::new(Vec::new(), sealer);
+/// writer.write_all(b"a very long file").await?;
+/// writer.shutdown().await?;
+/// let message = writer.into_inner();
+///
+/// let mut source = &message[..];
+/// let preamble = read_preamble_async(&mut source).await?;
+/// let opener = material.dek().open_stream(&preamble, &context, b"")?;
+/// let mut plaintext = String::new();
+/// AsyncOpenReader::new(source, opener).read_to_string(&mut plaintext).await?;
+/// assert_eq!(plaintext, "a very long file");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct AsyncSealWriter<W> {
     sealer: ChunkSealer,
     sink: W,
@@ -95,6 +125,8 @@ impl<W: AsyncWrite + Unpin> AsyncWrite for AsyncSealWriter<W> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // First what waits, so that the last chunk need not be put behind it.
+        ready!(self.poll_drain(cx))?;
         self.sealer.finish().map_err(invalid)?;
         ready!(self.poll_drain(cx))?;
         Pin::new(&mut self.sink).poll_shutdown(cx)

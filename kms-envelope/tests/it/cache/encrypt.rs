@@ -13,12 +13,13 @@ use kms_core::{Clock as _, EncryptionContext, Error, ErrorKind, Tick};
 use kms_envelope::cache::{Background, DekLimits, EncryptCache, Partition};
 use kms_testkit::ManualClock;
 
-use super::{kek_id, partition, seconds};
+use super::{partition, seconds};
 
 /// A DEK of this test: which one, for what, and when it was there.
 #[derive(Debug)]
 struct Key {
     number: u64,
+    kek: u64,
     context: EncryptionContext,
     made: Tick,
 }
@@ -29,11 +30,13 @@ struct Maker {
     latency: Mutex<Duration>,
     fault: Mutex<Option<ErrorKind>>,
     made: AtomicU64,
+    kek: AtomicU64,
 }
 
 impl Maker {
     async fn make(self: Arc<Self>, context: EncryptionContext) -> Result<Key, Error> {
         let number = self.made.fetch_add(1, Ordering::SeqCst);
+        let kek = self.kek.load(Ordering::SeqCst);
         let latency = *self.latency.lock().unwrap();
         if !latency.is_zero() {
             self.clock.sleep_until(self.clock.now() + latency).await;
@@ -42,6 +45,7 @@ impl Maker {
             Some(kind) => Err(Error::new(kind, "as the test wants")),
             None => Ok(Key {
                 number,
+                kek,
                 context,
                 made: self.clock.now(),
             }),
@@ -63,6 +67,7 @@ impl Bed {
             latency: Mutex::default(),
             fault: Mutex::default(),
             made: AtomicU64::new(0),
+            kek: AtomicU64::new(0),
         });
         let makes = Arc::clone(&maker);
         let cache = EncryptCache::new(Arc::new(clock.clone()), limits, move |context| {
@@ -94,6 +99,17 @@ impl Bed {
 
     fn made(&self) -> u64 {
         self.maker.made.load(Ordering::SeqCst)
+    }
+
+    /// From now on DEKs are wrapped by the next KEK, of which the cache knows nothing.
+    fn rotate(&self) {
+        self.maker.kek.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Tells the cache what is current.
+    fn note_rotation(&self) -> bool {
+        let kek = self.maker.kek.load(Ordering::SeqCst);
+        self.cache.note_rotation(|key| key.kek == kek)
     }
 
     fn fail(&self, fault: Option<ErrorKind>) {
@@ -235,7 +251,7 @@ fn a_stampede_makes_one_dek_and_a_dropped_leader_changes_nothing() {
         let mut leader = Box::pin(leader);
         assert!((&mut leader).now_or_never().is_none());
         let mut others: Vec<_> = (0..callers)
-            .map(|_| Box::pin(bed.cache.key_for(&partition, &context, 1)))
+            .map(|_: u64| Box::pin(bed.cache.key_for(&partition, &context, 1)))
             .collect();
         for other in &mut others {
             assert!(other.now_or_never().is_none());
@@ -245,6 +261,14 @@ fn a_stampede_makes_one_dek_and_a_dropped_leader_changes_nothing() {
             assert_eq!(key.unwrap().number, 0);
         }
         assert_eq!(bed.made(), 1);
+        let stats = bed.cache.stats();
+        assert_eq!(
+            (stats.misses, stats.coalesced, stats.provider_calls),
+            (callers + 1, callers, 1)
+        );
+        assert_eq!((stats.hits, stats.provider_errors), (0, 0));
+        bed.key(1).unwrap();
+        assert_eq!(bed.cache.stats().hits, 1);
     }
 }
 
@@ -264,26 +288,47 @@ fn those_who_wait_share_a_dek_only_as_far_as_it_goes() {
 #[test]
 fn a_rotation_is_followed_without_a_gap() {
     let bed = Bed::new(limits());
-    assert!(!bed.cache.note_current_key(&kek_id(1)), "the first");
     assert_eq!(bed.key(1), Ok(0));
-    assert!(!bed.cache.note_current_key(&kek_id(1)));
-    assert_eq!(bed.key(1), Ok(0));
+    assert!(!bed.note_rotation(), "it is current");
+    assert_eq!((bed.key(1), bed.made()), (Ok(0), 1));
+    bed.rotate();
+    assert_eq!((bed.key(1), bed.made()), (Ok(0), 1), "nobody has told");
     bed.fail(Some(ErrorKind::Unavailable));
-    assert!(bed.cache.note_current_key(&kek_id(2)));
+    assert!(bed.note_rotation());
     assert_eq!((bed.key(1), bed.made()), (Ok(0), 2), "no emergency");
+    assert!(!bed.note_rotation(), "known already");
     bed.fail(None);
     bed.clock.advance(seconds(2));
     assert_eq!((bed.key(1), bed.made()), (Ok(0), 3));
     assert_eq!((bed.key(1), bed.made()), (Ok(2), 3));
-    // One whose making began before the rotation counts as old.
-    bed.cache.purge_all();
+    assert!(!bed.note_rotation(), "followed");
+    assert_eq!((bed.key(1), bed.made()), (Ok(2), 3));
+}
+
+#[test]
+fn a_rotation_takes_those_it_concerns_and_what_was_being_made() {
+    let bed = Bed::new(limits());
+    let key = |name| bed.key_in(&partition(1), &context(name), 1).unwrap().number;
+    assert_eq!(key("old"), 0);
+    bed.rotate();
+    assert_eq!(key("new"), 1);
     bed.set_latency(seconds(1));
-    let (partition, context) = (Partition::default(), EncryptionContext::new());
-    let mut making = Box::pin(bed.cache.key_for(&partition, &context, 1));
+    let (tenant, made_just_now) = (partition(1), context("late"));
+    let mut making = Box::pin(bed.cache.key_for(&tenant, &made_just_now, 1));
     assert!((&mut making).now_or_never().is_none());
-    assert!(bed.cache.note_current_key(&kek_id(3)));
-    assert_eq!(bed.clock.run(making).unwrap().unwrap().number, 3);
-    assert_eq!((bed.key(1), bed.key(1)), (Ok(3), Ok(4)));
+    assert!(bed.note_rotation());
+    assert_eq!(bed.clock.run(making).unwrap().unwrap().number, 2);
+    bed.set_latency(Duration::ZERO);
+    // Whoever sees first that one is due makes the next, and has its message under the old one.
+    assert_eq!([key("new"), key("new")], [1, 1]);
+    assert_eq!([key("old"), key("old")], [0, 3]);
+    assert_eq!([key("late"), key("late")], [2, 4]);
+    // One that nobody has used since stays known as outdated, and is no rotation again.
+    bed.rotate();
+    assert!(bed.note_rotation());
+    assert_eq!([key("new"), key("new")], [1, 5]);
+    assert!(!bed.note_rotation());
+    assert_eq!(key("new"), 5);
 }
 
 #[test]
@@ -367,6 +412,18 @@ fn the_form_that_never_waits_counts_too() {
     bed.key(1).unwrap();
     assert_eq!([cached(), cached(), cached()], [true, true, false]);
     assert_eq!(bed.key(1), Ok(1));
+}
+
+#[test]
+fn debug_shows_the_limits_and_no_key() {
+    let bed = Bed::new(limits().with_max_messages(12_345));
+    bed.key_in(&partition(1), &context("secret"), 1).unwrap();
+    let shown = format!("{:?}", bed.cache);
+    assert!(
+        shown.contains("max_messages: 12345") && shown.contains("entries: 1"),
+        "{shown}"
+    );
+    assert!(!shown.contains("secret"), "{shown}");
 }
 
 #[test]

@@ -2,7 +2,6 @@
 
 mod encrypt;
 mod life;
-mod limits;
 mod model;
 mod races;
 mod stampede;

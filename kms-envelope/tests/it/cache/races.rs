@@ -85,6 +85,14 @@ fn so_does_each_that_is_refused() {
     }
 }
 
+struct Done<'a>(&'a AtomicBool);
+
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
 #[test]
 fn after_a_purge_no_dek_from_before_it_is_found() {
     let bed = Bed::new(UnwrapCacheOptions::default());
@@ -93,12 +101,13 @@ fn after_a_purge_no_dek_from_before_it_is_found() {
         let (wrapped, options) = (wrapped(0, 1), UnwrapOptions::default());
         let open = || block_on(bed.cache.unwrap(&partition(1), &wrapped, &options)).unwrap();
         if thread == 0 {
+            // Also when the assertion fails, so that the others end.
+            let _done = Done(&purged);
             for _ in 0..300 {
                 let before = open();
                 bed.cache.purge_all();
                 assert!(!Arc::ptr_eq(&before, &open()));
             }
-            purged.store(true, Ordering::SeqCst);
         } else {
             while !purged.load(Ordering::SeqCst) {
                 open();

@@ -226,6 +226,38 @@ pub(super) fn bad() -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
+/// The ordinary entry with each of its lengths wrong by itself, and nothing else.
+pub(super) fn wrong_lengths() -> Vec<(String, Vec<u8>)> {
+    let entry = Entry::with(|_| ());
+    let lengths = [
+        ("provider id", 0, 1),
+        ("key id", 6, 2),
+        ("key version", 11, 1),
+        ("first annotation's name", 14, 1),
+        ("first annotation's value", 16, 2),
+        ("second annotation's name", 19, 1),
+        ("second annotation's value", 21, 2),
+        ("wrapped DEK", 23, 2),
+    ];
+    let mut out = Vec::new();
+    for (field, at, len) in lengths {
+        let right = entry[at + len - 1];
+        for (name, last) in [
+            ("one more", Some(right + 1)),
+            ("one less", right.checked_sub(1)),
+        ] {
+            let Some(last) = last else { continue };
+            let mut changed = entry.clone();
+            changed[at + len - 1] = last;
+            out.push((format!("the length of the {field} is {name}"), changed));
+        }
+        let mut changed = entry.clone();
+        changed[at..at + len].fill(0xff);
+        out.push((format!("the length of the {field} is all ones"), changed));
+    }
+    out
+}
+
 /// Blocks that break a rule about their entries together: name, count, length, entries.
 pub(super) fn bad_blocks() -> Vec<(&'static str, u16, u32, Vec<u8>)> {
     let one = Entry::with(|_| ());
@@ -284,6 +316,11 @@ fn every_rule_of_the_recipients_is_checked() {
             let error = open(&dek, &message, &context(), AAD).unwrap_err();
             assert_eq!(step(&error), 1, "{name}");
         }
+        for (name, entry) in wrong_lengths() {
+            let message = message(1, entry.len() as u32, &entry);
+            let error = open(&dek, &message, &context(), AAD).unwrap_err();
+            assert_eq!(step(&error), 1, "{name}");
+        }
         for (name, count, length, entries) in bad_blocks() {
             let message = message(count, length, &entries);
             let error = open(&dek, &message, &context(), AAD).unwrap_err();
@@ -292,64 +329,132 @@ fn every_rule_of_the_recipients_is_checked() {
     }
 }
 
-/// The message opens under DEK B in every way but one: the commitment is to A. Without the
-/// comparison it would open, so this is the test that the comparison is made.
-#[test]
-fn a_commitment_to_another_dek_is_noticed() {
-    let (a, b) = ([0xa1; 32], [0xb2; 32]);
-    let entry = Entry::with(|_| ());
-    let header = header(&a);
-    let body = body(&message_key(&b), &header, b"chosen");
-    let block = block(&b, 1, entry.len() as u32, &entry);
-    let message = [header, block, body].concat();
-    for backend in backends() {
-        for bytes in [a, b] {
-            let error = open(&dek(&backend, bytes), &message, &context(), AAD).unwrap_err();
-            assert_eq!(step(&error), 3);
-        }
+/// What one of two DEKs has made and what the other.
+#[derive(Clone, Copy)]
+pub(super) struct Mixed {
+    pub(super) name: &'static str,
+    commitment: [u8; 32],
+    mac: [u8; 32],
+    body: Option<[u8; 32]>,
+    /// With which of the two it opens, if with any.
+    pub(super) opens: Option<[u8; 32]>,
+}
+
+pub(super) const A: [u8; 32] = [0xa1; 32];
+pub(super) const B: [u8; 32] = [0xb2; 32];
+
+/// Messages whose parts are of two DEKs. Each is right in all but what its name says, so that
+/// there is one comparison alone that can refuse it.
+pub(super) const MIXED: [Mixed; 5] = [
+    Mixed {
+        name: "a body that verifies under two keys",
+        commitment: A,
+        mac: A,
+        // AES-GCM does not commit to its key: there is a ciphertext and tag for two of them.
+        body: None,
+        opens: Some(A),
+    },
+    Mixed {
+        name: "a body that verifies under two keys, for the one that is not committed to",
+        commitment: A,
+        mac: B,
+        body: None,
+        opens: None,
+    },
+    Mixed {
+        name: "a commitment to another DEK",
+        commitment: A,
+        mac: B,
+        body: Some(B),
+        opens: None,
+    },
+    Mixed {
+        name: "the recipients of another DEK",
+        commitment: A,
+        mac: B,
+        body: Some(A),
+        opens: None,
+    },
+    Mixed {
+        name: "a body of another DEK",
+        commitment: A,
+        mac: A,
+        body: Some(B),
+        opens: None,
+    },
+];
+
+impl Mixed {
+    pub(super) fn message(self) -> Vec<u8> {
+        let header = header(&self.commitment);
+        let entry = Entry::with(|_| ());
+        let block = block(&self.mac, 1, entry.len() as u32, &entry);
+        let body = match self.body {
+            Some(dek) => body(&message_key(&dek), &header, b"chosen"),
+            None => {
+                let aad = [&header[..], AAD].concat();
+                two_keys::collide(&message_key(&A), &message_key(&B), &aad)
+            }
+        };
+        [header, block, body].concat()
     }
 }
 
-/// As above, the other way about: everything is of one DEK, and the MAC of another.
 #[test]
-fn a_mac_of_another_dek_is_noticed() {
-    let entry = Entry::with(|_| ());
-    let header = header(&DEK);
-    let body = body(&message_key(&DEK), &header, b"chosen");
-    let block = block(&[0xb2; 32], 1, entry.len() as u32, &entry);
-    let message = [header, block, body].concat();
-    for backend in backends() {
-        let error = open(&dek(&backend, DEK), &message, &context(), AAD).unwrap_err();
-        assert_eq!(step(&error), 3);
-    }
-}
-
-/// AES-GCM does not commit to its key: one ciphertext and tag can verify under two keys. Here is
-/// such a body, and the commitment that stops it.
-#[test]
-fn a_body_that_verifies_under_two_keys_opens_under_one_dek() {
-    let (a, b) = ([0xa1; 32], [0xb2; 32]);
-    let (key_a, key_b) = (message_key(&a), message_key(&b));
-    let header = header(&a);
-    let aad = [&header[..], AAD].concat();
-    let body = two_keys::collide(&key_a, &key_b, &aad);
-
-    let nonce = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
-    for key in [&key_a, &key_b] {
-        let mut bare = body.clone();
-        let aead = kms_envelope::crypto::Aead::Aes256Gcm;
-        assert!(RingBackend.open(aead, key, nonce, &aad, &mut bare).is_ok());
-    }
-    let entry = Entry::with(|_| ());
-    for (mac_of, opens) in [(a, true), (b, false)] {
-        let block = block(&mac_of, 1, entry.len() as u32, &entry);
-        let message = [&header[..], &block, &body].concat();
+fn a_message_of_two_deks_opens_at_most_with_the_one_it_commits_to() {
+    for mixed in MIXED {
+        let message = mixed.message();
         for backend in backends() {
-            let opened = |bytes| open(&dek(&backend, bytes), &message, &context(), AAD);
-            assert_eq!(opened(a).is_ok(), opens);
-            assert_eq!(step(&opened(b).unwrap_err()), 3);
+            for secret in [A, B] {
+                let opened = open(&dek(&backend, secret), &message, &context(), AAD);
+                match opened {
+                    Ok(_) => assert_eq!(mixed.opens, Some(secret), "{}", mixed.name),
+                    Err(error) => {
+                        assert_ne!(mixed.opens, Some(secret), "{}", mixed.name);
+                        assert_eq!(step(&error), 3, "{}", mixed.name);
+                    }
+                }
+            }
         }
     }
+}
+
+/// That the comparisons above are what refuses: bare, such a body opens under both keys.
+#[test]
+fn without_a_commitment_one_body_opens_under_two_keys() {
+    let header = header(&A);
+    let message = MIXED[0].message();
+    let body = &message[inspect(&message).unwrap().preamble_len()..];
+    let nonce = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+    let aad = [&header[..], AAD].concat();
+    let mut opened = Vec::new();
+    for key in [message_key(&A), message_key(&B)] {
+        let mut bare = body.to_vec();
+        let aead = kms_envelope::crypto::Aead::Aes256Gcm;
+        let plaintext = RingBackend.open(aead, &key, nonce, &aad, &mut bare);
+        opened.push(plaintext.unwrap().to_vec());
+    }
+    assert_ne!(opened[0], opened[1]);
+}
+
+/// A stream of a full chunk and a last one, made by hand: no writer makes an empty last chunk
+/// behind a full one. It verifies, and must not count.
+pub(super) fn stream_with_last_chunk(suite: Suite, message: &[u8], last: &[u8]) -> Vec<u8> {
+    let start = inspect(message).unwrap().preamble_len();
+    let header = &message[..104];
+    let key = hkdf(&header[8..40], &DEK, &[MESSAGE_KEY, &header[..72]]);
+    let digest = RingBackend.sha256(&[b"\0\x18kms-sealed-v1 stream aad", AAD]);
+    let nonce = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1];
+    let aead = match suite {
+        Suite::ChaCha20Poly1305 => kms_envelope::crypto::Aead::ChaCha20Poly1305,
+        _ => kms_envelope::crypto::Aead::Aes256Gcm,
+    };
+    let mut chunk = last.to_vec();
+    let aad = [header, &digest].concat();
+    let tag = RingBackend
+        .seal(aead, &key, nonce, &aad, &mut chunk)
+        .unwrap();
+    [&message[..start + 4096 + 16], &chunk, &tag].concat()
 }
 
 /// The attack, as in "Fast Message Franking: From Invisible Salamanders to Encryptment" (2018):

@@ -2,7 +2,9 @@
 
 use std::io::{self, Cursor, Read as _, Seek as _, SeekFrom, Write as _};
 
-use kms_envelope::sealed::stream::{OpenReader, SealWriter, SeekReader, read_preamble};
+use kms_envelope::sealed::stream::{
+    ChunkOpener, OpenReader, SealWriter, SeekReader, read_preamble,
+};
 use proptest::prelude::*;
 
 use super::*;
@@ -100,26 +102,13 @@ fn every_other_row_of_chunks_is_refused() {
 
 #[test]
 fn an_empty_last_chunk_behind_a_full_one_is_refused() {
-    // No writer makes it, so the last chunk is made by hand: it verifies, and must not count.
-    let (material, message, start) = whole_stream(Suite::Aes256Gcm, CHUNK + 1);
-    let header = &message[..104];
-    let label = b"\0\x19kms-sealed-v1 message key\0\x48";
-    let key = crafted::hkdf(&header[8..40], &DEK, &[label, &header[..72]]);
-    let digest = RingBackend.sha256(&[b"\0\x18kms-sealed-v1 stream aad", AAD]);
-    let seal = |last: &[u8]| {
-        let nonce = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1];
-        let aad = [header, &digest].concat();
-        let aead = kms_envelope::crypto::Aead::Aes256Gcm;
-        let mut chunk = last.to_vec();
-        let tag = RingBackend
-            .seal(aead, &key, nonce, &aad, &mut chunk)
-            .unwrap();
-        [&message[..start + FULL], &chunk, &tag].concat()
-    };
-    let right = seal(&plaintext(CHUNK + 1)[CHUNK..]);
-    assert_eq!(right, message);
-    let error = open(material.dek(), &seal(b""), &context(), AAD).unwrap_err();
-    assert_eq!(step(&error), 3);
+    for suite in SUITES {
+        let (material, message, _) = whole_stream(suite, CHUNK + 1);
+        let last = |last: &[u8]| crafted::stream_with_last_chunk(suite, &message, last);
+        assert_eq!(last(&plaintext(CHUNK + 1)[CHUNK..]), message);
+        let error = open(material.dek(), &last(b""), &context(), AAD).unwrap_err();
+        assert_eq!(step(&error), 3);
+    }
 }
 
 /// Gives out what is verified and nothing else, also when the stream ends in a fault.
@@ -429,7 +418,7 @@ fn memory_for(len: u64) -> u64 {
     memory.bytes_max
 }
 
-fn drain(opener: &mut kms_envelope::sealed::stream::ChunkOpener, at: u64, piece: &[u8]) -> u64 {
+fn drain(opener: &mut ChunkOpener, at: u64, piece: &[u8]) -> u64 {
     let len = opener.output().len();
     // Chunks of 64 KiB never cross the end of the piece of 1 MiB.
     let offset = (at % piece.len() as u64) as usize;
@@ -446,6 +435,82 @@ fn memory_does_not_grow_with_the_stream() {
     let large = memory_for(256 * KIB * KIB);
     assert_eq!(small, large);
     assert!(large < 512 * KIB, "{large} bytes");
+}
+
+/// The pieces of a sealed stream of so many MiB, made when they are asked for, and an opener that
+/// has had the first of them, the preamble.
+fn sealed_on_demand(mebibytes: u64, piece: &[u8]) -> (ChunkOpener, impl Iterator<Item = Vec<u8>>) {
+    let material = material(&backends()[0]);
+    let sealer = material
+        .seal_stream(Suite::default(), ChunkSize::default(), &Counting(1), AAD)
+        .unwrap();
+    let pieces = (0..mebibytes).map(move |_| piece);
+    let mut sealed = sealer.seal_all(pieces).map(Result::unwrap);
+    let preamble = sealed.next().unwrap();
+    let opener = material.dek().open_stream(&preamble, &context(), AAD);
+    (opener.unwrap(), sealed)
+}
+
+/// Gives what an iterator yields.
+struct Source<I>(I, Cursor<Vec<u8>>);
+
+impl<I: Iterator<Item = Vec<u8>>> io::Read for Source<I> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        if self.1.position() == self.1.get_ref().len() as u64 {
+            self.1 = Cursor::new(self.0.next().unwrap_or_default());
+        }
+        self.1.read(out)
+    }
+}
+
+#[test]
+fn memory_does_not_grow_in_iterators_and_readers() {
+    let piece = plaintext(1 << 20);
+    let by_iterator = |mebibytes| {
+        let memory = allocation_counter::measure(|| {
+            let (opener, sealed) = sealed_on_demand(mebibytes, &piece);
+            let opened = opener.open_all(sealed);
+            let len: usize = opened.map(|piece| piece.unwrap().len()).sum();
+            assert_eq!(len as u64, mebibytes * KIB * KIB);
+        });
+        memory.bytes_max
+    };
+    let by_reader = |mebibytes| {
+        let memory = allocation_counter::measure(|| {
+            let (opener, sealed) = sealed_on_demand(mebibytes, &piece);
+            let source = Source(sealed, Cursor::default());
+            let len = io::copy(&mut OpenReader::new(source, opener), &mut io::sink());
+            assert_eq!(len.unwrap(), mebibytes * KIB * KIB);
+        });
+        memory.bytes_max
+    };
+    for memory in [&by_iterator as &dyn Fn(u64) -> u64, &by_reader] {
+        let (small, large) = (memory(1), memory(32));
+        assert_eq!(small, large);
+        assert!(large < 768 * KIB, "{large} bytes");
+    }
+}
+
+/// Nor in a writer: what is full goes on before more is taken.
+#[test]
+fn memory_does_not_grow_in_a_writer() {
+    let piece = plaintext(1 << 20);
+    let memory = |mebibytes: u64| {
+        let memory = allocation_counter::measure(|| {
+            let sealer = material(&backends()[0])
+                .seal_stream(Suite::default(), ChunkSize::default(), &Counting(1), AAD)
+                .unwrap();
+            let mut writer = SealWriter::new(io::sink(), sealer);
+            for _ in 0..mebibytes {
+                writer.write_all(&piece).unwrap();
+            }
+            writer.finish().unwrap();
+        });
+        memory.bytes_max
+    };
+    let (small, large) = (memory(1), memory(32));
+    assert_eq!(small, large);
+    assert!(large < 160 * KIB, "{large} bytes");
 }
 
 #[test]
@@ -507,6 +572,41 @@ mod tokio_io {
                 assert_eq!(opened, plaintext(len));
             }
         }
+    }
+
+    #[test]
+    fn memory_does_not_grow_in_tokio_either() {
+        let piece = plaintext(1 << 20);
+        let material = material(&backends()[0]);
+        let mut most = Vec::new();
+        for mebibytes in [1, 32] {
+            let sealer = material
+                .seal_stream(Suite::default(), ChunkSize::default(), &Counting(1), AAD)
+                .unwrap();
+            let memory = allocation_counter::measure(|| {
+                let (sink, mut source) = duplex(1 << 16);
+                let mut writer = AsyncSealWriter::new(sink, sealer);
+                let write = async {
+                    for _ in 0..mebibytes {
+                        writer.write_all(&piece).await.unwrap();
+                    }
+                    writer.shutdown().await.unwrap();
+                };
+                let read = async {
+                    let preamble = read_preamble_async(&mut source).await.unwrap();
+                    let opener = material.dek().open_stream(&preamble, &context(), AAD);
+                    let mut reader = AsyncOpenReader::new(source, opener.unwrap());
+                    let opened = tokio::io::copy(&mut reader, &mut tokio::io::sink()).await;
+                    assert_eq!(opened.unwrap(), mebibytes * KIB * KIB);
+                };
+                let runtime = tokio::runtime::Builder::new_current_thread().build();
+                let both = futures_util::future::join(write, read);
+                runtime.unwrap().block_on(both);
+            });
+            most.push(memory.bytes_max);
+        }
+        assert_eq!(most[0], most[1]);
+        assert!(most[1] < 768 * KIB, "{most:?} bytes");
     }
 
     #[tokio::test]

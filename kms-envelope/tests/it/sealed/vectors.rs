@@ -243,6 +243,11 @@ fn file(suite: Suite, form: Form) -> Value {
             let message = hex(&[&message[..start], &body].concat());
             refused.push(json!({ "name": name, "case": 0, "message": message, "step": 3 }));
         }
+        let empty = hex(&crafted::stream_with_last_chunk(suite, &message, b""));
+        refused.push(json!({
+            "name": "an empty last chunk behind a full one",
+            "case": 0, "message": empty, "step": 3,
+        }));
         for at in [0, 1, 4095, 4096, 4111] {
             let from = start + full + at;
             refused.push(json!({
@@ -305,14 +310,50 @@ fn recipients_file() -> Value {
         .iter()
         .map(|(name, bytes)| refuse(name, &single(bytes)))
         .collect();
+    for (name, bytes) in crafted::wrong_lengths() {
+        refused.push(refuse(&name, &single(&bytes)));
+    }
     for (name, count, length, entries) in crafted::bad_blocks() {
         refused.push(refuse(name, &crafted::message(count, length, &entries)));
     }
     json!({ "format": "kms-sealed-v1", "cases": cases, "refused": refused })
 }
 
+/// Messages whose parts are of two DEKs, tried with both.
+fn two_deks_file() -> Value {
+    let mut cases = Vec::new();
+    let mut refused = Vec::new();
+    for mixed in crafted::MIXED {
+        let message = mixed.message();
+        for secret in [crafted::A, crafted::B] {
+            let opened = open(&dek(&backends()[0], secret), &message, &context(), AAD);
+            match opened {
+                Ok(plaintext) => cases.push(json!({
+                    "name": mixed.name,
+                    "dek": hex(&secret),
+                    "context": context_json(),
+                    "aad": hex(AAD),
+                    "plaintext": hex(&plaintext),
+                    "message": hex(&message),
+                })),
+                Err(_) => refused.push(json!({
+                    "name": mixed.name,
+                    "case": 0,
+                    "dek": hex(&secret),
+                    "message": hex(&message),
+                    "step": 3,
+                })),
+            }
+        }
+    }
+    json!({ "format": "kms-sealed-v1", "cases": cases, "refused": refused })
+}
+
 fn files() -> Vec<(String, Value)> {
-    let mut files = vec![("recipients.json".to_owned(), recipients_file())];
+    let mut files = vec![
+        ("recipients.json".to_owned(), recipients_file()),
+        ("two-deks.json".to_owned(), two_deks_file()),
+    ];
     for suite in SUITES {
         files.push((format!("whole-{suite}.json"), file(suite, Form::Whole)));
         let stream = Form::Stream(ChunkSize::MIN);

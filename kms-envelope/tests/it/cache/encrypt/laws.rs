@@ -47,7 +47,7 @@ proptest! {
                 .with_refresh_before(seconds(15)),
         );
         let mut used = BTreeMap::<u64, (usize, u64, u64)>::new();
-        let (mut purged_up_to, mut keks) = (0, 0);
+        let mut purged_up_to = 0;
         let mut fault = None;
         for op in ops {
             match op {
@@ -79,8 +79,8 @@ proptest! {
                 }
                 Op::Sweep => bed.cache.sweep(),
                 Op::Rotate => {
-                    keks += 1;
-                    bed.cache.note_current_key(&kek_id(keks));
+                    bed.rotate();
+                    bed.note_rotation();
                 }
             }
             prop_assert!(bed.cache.stats().entries <= 4);
