@@ -7,3 +7,4 @@ mod embedded;
 mod etcd;
 mod model;
 mod snapshot;
+mod state;
