@@ -9,9 +9,11 @@ mod digest;
 mod document;
 mod judge;
 mod moment;
+mod names;
 mod objection;
 mod permit;
 mod reference;
+mod renewal;
 mod source;
 mod unscanned;
 
@@ -74,20 +76,14 @@ impl Evidence {
 
     /// What stands in the way of retiring this key. Empty: nothing that is known.
     ///
-    /// A key id of the form `sha256:` and 64 hexadecimal digits, as the API server's metrics show
-    /// it, also stands for the key id that it is the hash of.
+    /// The key goes by all its names: its id; `sha256:` and the hash of that, as the API server's
+    /// metrics show it; for a version in Azure Key Vault its URL, and the hash of that which
+    /// Azure/kubernetes-kms takes for the id.
     ///
     /// How old the evidence is does not matter here; see [`Evidence::staleness`].
     #[must_use]
     pub fn objections(&self, key_id: &KeyId) -> Vec<Objection> {
-        judge::objections(&self.content, core::slice::from_ref(key_id))
-    }
-
-    /// As [`Evidence::objections`], for a key that stands under several ids in stored values: a
-    /// version in Azure Key Vault has its URL and the hash of it that Azure/kubernetes-kms writes.
-    #[must_use]
-    pub fn objections_to_any(&self, key_ids: &[KeyId]) -> Vec<Objection> {
-        judge::objections(&self.content, key_ids)
+        judge::objections(&self.content, key_id)
     }
 
     /// Why this is too old to act on, or not of the past; `None` if it is neither.

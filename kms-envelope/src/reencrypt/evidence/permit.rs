@@ -18,8 +18,6 @@ pub struct PermitOptions {
     pub max_age: Duration,
     /// How to count: as the evidence was counted.
     pub census: CensusOptions,
-    /// Other ids under which the same key stands in stored values.
-    pub aliases: Vec<KeyId>,
     /// What replicas write with by now.
     pub replicas: Vec<ReplicaState>,
     /// What every call can be told.
@@ -31,7 +29,6 @@ impl Default for PermitOptions {
         Self {
             max_age: Duration::from_secs(60 * 60),
             census: CensusOptions::default(),
-            aliases: Vec::new(),
             replicas: Vec::new(),
             call: CallOptions::default(),
         }
@@ -50,13 +47,6 @@ impl PermitOptions {
     #[must_use]
     pub fn with_census(mut self, census: CensusOptions) -> Self {
         self.census = census;
-        self
-    }
-
-    /// Adds another id under which the same key stands in stored values.
-    #[must_use]
-    pub fn with_alias(mut self, key_id: KeyId) -> Self {
-        self.aliases.push(key_id);
         self
     }
 
@@ -81,7 +71,6 @@ impl PermitOptions {
 #[derive(Debug, Eq, PartialEq)]
 pub struct RetirePermit {
     key_id: KeyId,
-    aliases: Vec<KeyId>,
     plan: EvidenceDigest,
     evidence: Evidence,
 }
@@ -91,12 +80,6 @@ impl RetirePermit {
     #[must_use]
     pub const fn key_id(&self) -> &KeyId {
         &self.key_id
-    }
-
-    /// The other ids of the key that were looked for.
-    #[must_use]
-    pub fn aliases(&self) -> &[KeyId] {
-        &self.aliases
     }
 
     /// The digest of the evidence that the last look was compared with.
@@ -145,9 +128,7 @@ pub async fn permit_retirement(
     clock: &dyn Clock,
     progress: impl FnMut(CensusProgress),
 ) -> Result<RetireVerdict, Error> {
-    let mut key_ids = vec![key_id.clone()];
-    key_ids.extend(options.aliases.iter().cloned());
-    let mut objections = evidence.objections_to_any(&key_ids);
+    let mut objections = evidence.objections(key_id);
     objections.extend(evidence.staleness(clock.wall_time(), options.max_age));
     let unread = |error| Error::provider("asking the store which it is", error);
     let identity = source.identity(&options.call).await.map_err(unread)?;
@@ -167,12 +148,12 @@ pub async fn permit_retirement(
         take_census(source, &scan, &options.census, with_history, progress).await?;
     let now = clock.wall_time();
     let found = ScannedSource::cluster(&identity, &report, revision, now);
-    let fresh = evidence.content.renewed(found, &options.replicas, now)?;
-    let objections = fresh.content.compared_with(&evidence.content, &key_ids);
+    let fresh = evidence.renewed(found, &options.replicas, now)?;
+    let mut objections = fresh.objections(key_id);
+    objections.extend(fresh.changes_since(evidence));
     if objections.is_empty() {
         return Ok(RetireVerdict::Permitted(Box::new(RetirePermit {
             key_id: key_id.clone(),
-            aliases: options.aliases.clone(),
             plan: evidence.digest(),
             evidence: fresh,
         })));
