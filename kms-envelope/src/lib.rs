@@ -24,6 +24,7 @@ mod envelope;
 mod error;
 pub mod kubernetes;
 pub mod reencrypt;
+pub mod rotation;
 pub mod sealed;
 
 pub use envelope::{Envelope, EnvelopeBuilder, Purpose};

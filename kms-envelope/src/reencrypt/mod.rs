@@ -17,12 +17,18 @@
 //! ```
 
 mod census;
+mod evidence;
 mod place;
 mod take;
 
 pub use census::{
     Census, CensusOptions, CensusReport, CensusRow, DamagedObject, DekSourceCount, HistoryCensus,
     KeyIdUse, LiveCensus, NamespaceRow, ResourceCount,
+};
+pub use evidence::{
+    Evidence, EvidenceBuilder, EvidenceDigest, Objection, PermitOptions, Reference, ReplicaState,
+    RetirePermit, RetireVerdict, ScannedSource, SourceRole, UnknownKey, UnscannedKind,
+    UnscannedSource, Waiver, permit_retirement,
 };
 pub use place::Place;
 pub use take::{CensusProgress, take_census};
