@@ -69,6 +69,13 @@ pub async fn run_state_store<H: StateStoreHarness>(harness: &H) -> Report {
     report
 }
 
+/// How often to load and swap before a store is said never to swap.
+pub(super) const ATTEMPTS: u32 = 10_000;
+
+pub(super) fn never_swaps() -> Fault {
+    Fault("what was just loaded is never what a swap expects".to_owned())
+}
+
 pub(super) fn call() -> CallOptions {
     CallOptions::default()
 }
@@ -277,7 +284,8 @@ async fn cancelled<H: StateStoreHarness>(harness: &H) -> Checked {
         }
         drop(future);
         // It may still arrive; a change of our own settles it.
-        loop {
+        let mut settled = false;
+        for _ in 0..ATTEMPTS {
             let now = must_read(&*store).await?;
             ensure(now.bytes == bytes || now.bytes == before, || {
                 "the state is neither as before nor as after".to_owned()
@@ -286,8 +294,12 @@ async fn cancelled<H: StateStoreHarness>(harness: &H) -> Checked {
             let outcome = store.swap(Some(now.version), &bytes, &call()).await?;
             if let Some(version) = outcome.swapped() {
                 expected = version;
+                settled = true;
                 break;
             }
+        }
+        if !settled {
+            return Err(never_swaps());
         }
         holds(&*store, expected, &[polls, polls]).await?;
     }
