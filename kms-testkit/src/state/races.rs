@@ -109,7 +109,7 @@ fn count(state: &VersionedState) -> Result<u64, Fault> {
 
 /// A writer writes its round over and over, as often as the round says. Whoever reads parts of two
 /// states sees two rounds, or another length; whoever reads bytes and version at two times sees a
-/// version that does not fit.
+/// version that is not that of the round.
 pub(super) async fn untorn<H: StateStoreHarness>(harness: &H) -> Checked {
     const ROUNDS: u64 = 60;
     for together in Together::BOTH {
@@ -117,7 +117,7 @@ pub(super) async fn untorn<H: StateStoreHarness>(harness: &H) -> Checked {
         must(&*store, None, &state_of(0)).await?;
         let handles = handles(harness, &store).await?;
         let stop = Arc::new(AtomicBool::new(false));
-        let readers_and_writer = (0..).zip(handles).take(3).map(|(number, store)| {
+        let writer_and_readers = (0..).zip(handles).take(3).map(|(number, store)| {
             let stop = Arc::clone(&stop);
             async move {
                 if number > 0 {
@@ -128,10 +128,19 @@ pub(super) async fn untorn<H: StateStoreHarness>(harness: &H) -> Checked {
                 result
             }
         });
-        together.run(readers_and_writer).await?;
+        let mut sights = together.run(writer_and_readers).await?.into_iter();
+        let written = sights.next().unwrap_or_default();
+        for (round, version) in sights.flatten() {
+            ensure(written.contains(&(round, version)), || {
+                format!("round {round} was read at {version}, where it never was")
+            })?;
+        }
     }
     Ok(Done::Checked)
 }
+
+/// A round, and the version that it was written or read at.
+type Sight = (u64, StateVersion);
 
 fn state_of(round: u64) -> Vec<u8> {
     let times = usize::try_from(round % 7).unwrap_or_default();
@@ -140,34 +149,36 @@ fn state_of(round: u64) -> Vec<u8> {
         .repeat(times.saturating_mul(4000).saturating_add(1))
 }
 
-async fn write_rounds(store: &dyn StateStore, rounds: u64) -> Result<(), Fault> {
+async fn write_rounds(store: &dyn StateStore, rounds: u64) -> Result<Vec<Sight>, Fault> {
     let mut version = must_read(store).await?.version;
+    let mut written = vec![(0, version)];
     for round in 1..=rounds {
         version = must(store, Some(version), &state_of(round)).await?;
+        written.push((round, version));
         tokio::task::yield_now().await;
     }
-    Ok(())
+    Ok(written)
 }
 
-async fn read_until_stopped(store: &dyn StateStore, stop: &AtomicBool) -> Result<(), Fault> {
-    let mut last: Option<(StateVersion, u64)> = None;
+async fn read_until_stopped(
+    store: &dyn StateStore,
+    stop: &AtomicBool,
+) -> Result<Vec<Sight>, Fault> {
+    let mut seen: Vec<Sight> = Vec::new();
     while !stop.load(Ordering::Relaxed) {
         let state = must_read(store).await?;
         let round = count(&state)?;
         ensure(state.bytes == state_of(round), || {
             format!("the state of round {round} is not whole: {state:?}")
         })?;
-        if let Some((version, seen)) = last {
-            let fits = state.version.cmp(&version) == round.cmp(&seen);
-            ensure(fits && round >= seen, || {
-                format!(
-                    "round {round} at {} comes after round {seen} at {version}",
-                    state.version
-                )
-            })?;
+        let last = seen.last().copied();
+        ensure(last.is_none_or(|(last, _)| last <= round), || {
+            format!("round {round} is read after {last:?}")
+        })?;
+        if last != Some((round, state.version)) {
+            seen.push((round, state.version));
         }
-        last = Some((state.version, round));
         tokio::task::yield_now().await;
     }
-    Ok(())
+    Ok(seen)
 }
