@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ProviderName;
 use super::moment::Moment;
-use super::text::{digest, key_id, key_state, maybe_key_id};
+use super::text::{digest, key_id, key_state, maybe_key_id, nullable};
 
 /// How far a key has come. It only ever goes forward, except that evidence which finds a reference
 /// takes [`Retirable`](Self::Retirable) back.
@@ -156,10 +156,12 @@ pub struct KeyRecord {
     pub(super) health: KeyState,
     pub(super) compromised: bool,
     /// When replicas change over to it.
+    #[serde(deserialize_with = "nullable")]
     pub(super) active_at: Option<Moment>,
     /// Seen after that instant.
     pub(super) late: bool,
     /// Which change of the writer made it active, counted from one.
+    #[serde(deserialize_with = "nullable")]
     pub(super) epoch: Option<u64>,
     /// The first id of the same material, if that is another.
     #[serde(with = "maybe_key_id")]
@@ -168,9 +170,12 @@ pub struct KeyRecord {
     /// DEKs that it had wrapped may live on under later keys.
     pub(super) rewrapped: bool,
     /// The latest evidence by which no live object needs it.
+    #[serde(deserialize_with = "nullable")]
     pub(super) drained: Option<Proof>,
     /// What stood in the way of its deletion at the latest census.
+    #[serde(deserialize_with = "nullable")]
     pub(super) objections: Option<u32>,
+    #[serde(deserialize_with = "nullable")]
     pub(super) permit: Option<Permit>,
 }
 

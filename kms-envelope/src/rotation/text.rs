@@ -1,5 +1,12 @@
 //! How values are written down that have no form of their own.
 
+/// What may be null and may not be missing: serde alone would take the one for the other.
+pub(super) fn nullable<'de, D: serde::Deserializer<'de>, T: serde::Deserialize<'de>>(
+    from: D,
+) -> Result<Option<T>, D::Error> {
+    serde::Deserialize::deserialize(from)
+}
+
 /// A key id as its text.
 pub(super) mod key_id {
     use kms_core::KeyId;

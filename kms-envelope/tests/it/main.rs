@@ -10,6 +10,7 @@ mod laws;
 mod pitfalls;
 mod published;
 mod reading;
+mod rotation;
 mod sealed;
 mod state;
 #[path = "../support/mod.rs"]

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::super::text::nullable;
 use super::super::{KeyRecord, Policy, Remaining};
 use super::check::Fault;
 use super::{Changing, ProviderRecord, State, Work, Writer};
@@ -46,6 +47,7 @@ struct Content {
     writer: Writer,
     epoch: u64,
     next_task: u64,
+    #[serde(deserialize_with = "nullable")]
     changing: Option<Changing>,
     work: Work,
     redo: bool,

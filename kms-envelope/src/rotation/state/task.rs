@@ -4,7 +4,7 @@ use kms_core::KeyId;
 use serde::{Deserialize, Serialize};
 
 use super::super::moment::Moment;
-use super::super::text::{key_id, maybe_key_id};
+use super::super::text::{key_id, maybe_key_id, nullable};
 use super::super::{Policy, ProviderName, Target, TaskId};
 
 /// Something that a driver has to do, until it says that it is done.
@@ -17,6 +17,7 @@ pub(in super::super) struct Task {
     /// Failures so far.
     pub(in super::super) failures: u32,
     /// Its effects are held back until then.
+    #[serde(deserialize_with = "nullable")]
     pub(in super::super) wait_until: Option<Moment>,
 }
 
@@ -96,6 +97,7 @@ impl Changing {
 pub(in super::super) enum Work {
     Resting {
         floor: u64,
+        #[serde(deserialize_with = "nullable")]
         verify_at: Option<Moment>,
     },
     /// Writers are changing over.
@@ -150,6 +152,7 @@ pub(in super::super) struct ProviderRecord {
     /// Whether its objects name their key.
     pub(in super::super) names_keys: bool,
     /// Replicas are to do without it.
+    #[serde(deserialize_with = "nullable")]
     pub(in super::super) release: Option<Task>,
     pub(in super::super) lagging: u32,
 }

@@ -43,8 +43,8 @@ impl State {
         } else if remaining.off_target > 0 && passes <= FRUITLESS_PASSES {
             self.start_migrating(turn.now, floor, passes);
         } else {
-            let needs_another_look = remaining != Remaining::NONE
-                || self.keys.iter().any(|key| key.stage == Stage::Previous);
+            let needs_another_look =
+                remaining != Remaining::NONE || self.keys.iter().any(KeyRecord::is_still_needed);
             let verify_at = turn.now.after(self.policy.verify_again_after);
             self.work = Work::Resting {
                 floor,
@@ -103,6 +103,11 @@ impl Proof {
 }
 
 impl KeyRecord {
+    /// Whether the latest census found that it has to stay.
+    const fn is_still_needed(&self) -> bool {
+        matches!(self.stage, Stage::Previous) && !matches!(self.objections, Some(0))
+    }
+
     /// Remembers what evidence says of this key. Takes it back if something needs it after all.
     pub(super) fn take_note(&mut self, proof: Proof, objections: &[Objection], now: Moment) {
         self.objections = Some(u32::try_from(objections.len()).unwrap_or(u32::MAX));
