@@ -43,6 +43,7 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Decrypt(args) => command::decrypt::run(args, clock).await,
         Command::Census(args) => command::census::run(args, clock).await,
         Command::Etcd(args) => command::etcd::run(args, clock).await,
+        Command::Replicas(args) => command::replicas::run(args, clock).await,
         #[cfg(feature = "testing")]
         Command::Testkit(args) => command::testkit::run(args, clock).await,
         Command::Doctor(command) => command::doctor::run(command, clock).await,
@@ -57,6 +58,7 @@ fn wants_json(command: &Command) -> bool {
         Command::Decrypt(args) => args.json,
         Command::Census(args) => args.json,
         Command::Etcd(_) => false,
+        Command::Replicas(args) => args.json,
         #[cfg(feature = "testing")]
         Command::Testkit(_) => false,
         Command::Doctor(Doctor::Azure(args)) => args.json,
