@@ -5,6 +5,7 @@ mod allocations;
 mod arbitrary;
 mod cache;
 mod config;
+mod convergence;
 mod envelope;
 mod laws;
 mod pitfalls;

@@ -213,7 +213,7 @@ impl Question<'_> {
                         Some(access) => access,
                         None => &MetricsAccess::new(None)?,
                     };
-                    self.judge(&*access.get(url).await?)
+                    self.judge(&access.get(url).await?)
                 }
             }
         };
