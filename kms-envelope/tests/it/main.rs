@@ -9,6 +9,7 @@ mod convergence;
 mod envelope;
 mod laws;
 mod pitfalls;
+mod plan;
 mod published;
 mod reading;
 mod sealed;

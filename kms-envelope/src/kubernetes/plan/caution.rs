@@ -1,7 +1,7 @@
 //! What is worth knowing of a configuration, and of a change.
 
 use core::fmt;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
 
@@ -51,6 +51,12 @@ pub enum Caution {
         /// Its name.
         name: String,
     },
+    /// A KMS v1 in several lists: kube-apiserver refuses that with
+    /// `--encryption-provider-config-automatic-reload`, and takes it without.
+    KmsV1InSeveralLists {
+        /// Its name.
+        name: String,
+    },
     /// A KMS gets another name for the same socket: its objects are rewritten all the same.
     KmsRenamed {
         /// The old name.
@@ -86,6 +92,7 @@ impl Caution {
             Self::ManyWrites { .. } => "many_writes",
             Self::CbcNamesOverlap { .. } => "cbc_names_overlap",
             Self::KmsV1 { .. } => "kms_v1",
+            Self::KmsV1InSeveralLists { .. } => "kms_v1_in_several_lists",
             Self::KmsRenamed { .. } => "kms_renamed",
             Self::KmsNeededToTheLast { .. } => "kms_needed_to_the_last",
             Self::NothingToPlan => "nothing_to_plan",
@@ -121,6 +128,10 @@ impl fmt::Display for Caution {
             Self::KmsV1 { name } => write!(
                 f,
                 "the KMS `{name}` is v1, which is deprecated; since Kubernetes 1.29 API servers need --feature-gates=KMSv1=true for it"
+            ),
+            Self::KmsV1InSeveralLists { name } => write!(
+                f,
+                "the KMS v1 `{name}` stands in several entries, which API servers refuse that run with --encryption-provider-config-automatic-reload: restart them instead"
             ),
             Self::KmsRenamed { from, to } => write!(
                 f,
@@ -185,7 +196,26 @@ pub(super) fn of_configuration(configuration: &EncryptionConfiguration) -> Vec<C
     for name in kms_v1_names(&lists) {
         cautions.push(Caution::KmsV1 { name });
     }
+    cautions.extend(of_file(&lists));
     cautions
+}
+
+/// What is worth knowing of a file that says this.
+pub(super) fn of_file(lists: &Lists<'_>) -> Vec<Caution> {
+    let mut places = BTreeMap::<&str, BTreeSet<Vec<String>>>::new();
+    for readers in lists.values() {
+        let v1 = readers.iter().filter_map(Reader::kms);
+        for kms in v1.filter(|kms| kms.api_version == KmsApiVersion::V1) {
+            let list = readers.iter().map(ToString::to_string).collect();
+            places.entry(&kms.name).or_default().insert(list);
+        }
+    }
+    let several = places.into_iter().filter(|(_, lists)| lists.len() > 1);
+    several
+        .map(|(name, _)| Caution::KmsV1InSeveralLists {
+            name: name.to_owned(),
+        })
+        .collect()
 }
 
 /// What is worth knowing of a change.

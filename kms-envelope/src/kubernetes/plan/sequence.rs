@@ -90,6 +90,11 @@ impl<'a> Change<'a> {
         for step in &moves {
             if let Move::Configure(_, lists) = step {
                 plan.objections.extend(self.clashes(lists));
+                for caution in caution::of_file(lists) {
+                    if !plan.cautions.contains(&caution) {
+                        plan.cautions.push(caution);
+                    }
+                }
             }
         }
         plan.objections.extend(self.silent_kms(&moves));
@@ -296,7 +301,7 @@ impl<'a> Change<'a> {
                 is_required,
             }),
             checks,
-            way_back: WayBack::PreviousFileAndMigrate,
+            way_back: WayBack::SwitchBackAndMigrate,
         }
     }
 

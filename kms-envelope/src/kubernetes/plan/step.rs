@@ -193,9 +193,9 @@ pub struct Under {
 pub enum WayBack {
     /// Bring back the file of the step before, or the first configuration.
     PreviousFile,
-    /// Bring back the file of the step before; what was rewritten meanwhile stays readable and is
-    /// rewritten once more.
-    PreviousFileAndMigrate,
+    /// Bring back the file that was there before the writer was switched, and rewrite once more
+    /// what was rewritten; all of it stays readable meanwhile.
+    SwitchBackAndMigrate,
     /// There is none: what was written meanwhile cannot be read by the file before.
     OnlyForward,
 }
