@@ -4,6 +4,7 @@ mod arguments;
 mod azure;
 mod cluster;
 mod command;
+mod config;
 mod decrypt;
 mod doctor;
 mod inspect;

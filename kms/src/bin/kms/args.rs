@@ -2,6 +2,7 @@
 
 pub(crate) mod azure;
 pub(crate) mod cluster;
+pub(crate) mod config;
 pub(crate) mod doctor;
 pub(crate) mod replicas;
 #[cfg(feature = "testing")]
@@ -79,6 +80,12 @@ Exit codes: 0 whatever was counted; with --verify, 1 if something stands in the 
     /// Read objects of a backup or an etcd, decrypted.
     #[command(subcommand)]
     Etcd(cluster::Etcd),
+    /// Check an `EncryptionConfiguration`, and plan the way from one to another.
+    #[command(
+        subcommand,
+        after_help = "Example:\n  kms config plan --from encryption.yaml --to wanted.yaml --census census.json"
+    )]
+    Config(config::Config),
     /// Say whether every API server writes with a key already. Nothing may be rewritten before.
     #[command(after_help = "\
 Example:

@@ -2,6 +2,7 @@
 
 pub(crate) mod census;
 mod cluster;
+pub(crate) mod config;
 pub(crate) mod decrypt;
 pub(crate) mod doctor;
 pub(crate) mod etcd;
