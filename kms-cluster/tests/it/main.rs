@@ -5,5 +5,6 @@ mod broken;
 mod embedded;
 #[cfg(feature = "etcd")]
 mod etcd;
+mod migrate;
 mod model;
 mod snapshot;
