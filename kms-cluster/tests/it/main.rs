@@ -5,6 +5,7 @@ mod broken;
 mod embedded;
 #[cfg(feature = "etcd")]
 mod etcd;
+mod migrate;
 mod model;
 mod snapshot;
 mod state;

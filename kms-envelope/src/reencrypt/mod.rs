@@ -18,6 +18,7 @@
 
 mod census;
 mod evidence;
+mod migrate;
 mod place;
 mod take;
 
@@ -29,6 +30,13 @@ pub use evidence::{
     Evidence, EvidenceBuilder, EvidenceDigest, Objection, PermitOptions, Reference, ReplicaState,
     RetirePermit, RetireVerdict, ScannedSource, SourceRole, UnknownKey, UnscannedKind,
     UnscannedSource, Waiver, permit_retirement,
+};
+pub use migrate::{
+    Checkpoint, CheckpointStore, ConfiguredReencryptors, Lookup, Migration, MigrationCounts,
+    MigrationEnd, MigrationOptions, MigrationPhase, MigrationProgress, MigrationReport,
+    MigrationScope, MigrationVerification, ObjectCheckpoints, OnKeyChange, Protection, Reading,
+    Reencryptor, ReencryptorOptions, Reencryptors, Remaining, RemainingReason, SharedMigration,
+    StopReason, TargetSelector, TransformerPair, WorkerOptions,
 };
 pub use place::Place;
 pub use take::{CensusProgress, take_census};
