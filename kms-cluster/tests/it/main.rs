@@ -6,4 +6,5 @@ mod embedded;
 #[cfg(feature = "etcd")]
 mod etcd;
 mod model;
+mod retire;
 mod snapshot;

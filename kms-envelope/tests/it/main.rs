@@ -6,6 +6,7 @@ mod arbitrary;
 mod cache;
 mod config;
 mod envelope;
+mod evidence;
 mod laws;
 mod pitfalls;
 mod published;

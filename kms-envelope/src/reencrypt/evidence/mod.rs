@@ -14,6 +14,7 @@ mod objection;
 mod permit;
 mod reference;
 mod renewal;
+mod shown;
 mod source;
 mod unscanned;
 
@@ -150,7 +151,7 @@ impl Evidence {
     /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) if it would be too long to be read
     /// again.
     pub fn to_json(&self) -> Result<String, crate::Error> {
-        document::write(&self.content, self.digest)
+        document::write(self)
     }
 
     /// Reads what [`Evidence::to_json`] has written. White space does not count; everything else
