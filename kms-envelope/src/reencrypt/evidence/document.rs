@@ -136,8 +136,13 @@ pub(super) fn read(json: &str) -> Result<(Content, EvidenceDigest), Error> {
     if json.len() > MAX_LEN {
         return Err(malformed("it is over 64 MiB"));
     }
-    let syntax =
-        |error: serde_json::Error| malformed(&format!("it is cut off, damaged or edited: {error}"));
+    let syntax = |error: serde_json::Error| {
+        let error = error.to_string();
+        malformed(&format!(
+            "it is cut off, damaged or edited: {}",
+            Shown(&error)
+        ))
+    };
     let probe: Probe = serde_json::from_str(json).map_err(syntax)?;
     if probe.format != FORMAT {
         return Err(malformed("`format` is not that of evidence"));
