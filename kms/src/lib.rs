@@ -9,6 +9,7 @@ mod figures;
 mod input;
 pub mod provider;
 pub mod quickstart;
+pub mod retire;
 
 pub use decrypt::{DecryptRequest, Decrypted, decrypt};
 pub use failure::Failure;

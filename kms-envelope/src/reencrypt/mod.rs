@@ -26,9 +26,9 @@ pub use census::{
     KeyIdUse, LiveCensus, NamespaceRow, ResourceCount,
 };
 pub use evidence::{
-    Evidence, EvidenceBuilder, EvidenceDigest, Objection, PermitOptions, Reference, ReplicaState,
-    RetirePermit, RetireVerdict, ScannedSource, SourceRole, UnknownKey, UnscannedKind,
-    UnscannedSource, Waiver, permit_retirement,
+    Evidence, EvidenceBuilder, EvidenceDigest, FoundReference, Objection, PermitOptions, Reference,
+    ReplicaState, RetirePermit, RetireVerdict, ScannedSource, SourceRole, UnknownKey,
+    UnscannedKind, UnscannedSource, Waiver, permit_retirement,
 };
 pub use place::Place;
 pub use take::{CensusProgress, take_census};

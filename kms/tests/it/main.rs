@@ -9,6 +9,7 @@ mod doctor;
 mod inspect;
 mod key;
 mod quickstart;
+mod retire;
 mod serve;
 #[cfg(feature = "testing")]
 mod testkit;

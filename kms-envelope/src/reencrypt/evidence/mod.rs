@@ -27,11 +27,12 @@ pub use builder::EvidenceBuilder;
 pub use digest::EvidenceDigest;
 pub use objection::Objection;
 pub use permit::{PermitOptions, RetirePermit, RetireVerdict, permit_retirement};
-pub use reference::{Reference, UnknownKey};
+pub use reference::{FoundReference, Reference, UnknownKey};
 pub use source::{ScannedSource, SourceRole};
 pub use unscanned::{ReplicaState, UnscannedKind, UnscannedSource, Waiver};
 
 use document::Content;
+use names::Names;
 
 /// What was scanned for references to keys, what was found, and what was not scanned.
 ///
@@ -85,6 +86,27 @@ impl Evidence {
     #[must_use]
     pub fn objections(&self, key_id: &KeyId) -> Vec<Objection> {
         judge::objections(&self.content, key_id)
+    }
+
+    /// Every reference to this key, and every one that may be: what the objections count, waived or
+    /// not.
+    pub fn references_to(&self, key_id: &KeyId) -> impl Iterator<Item = FoundReference<'_>> {
+        judge::references(&self.content, Names::of(key_id.as_str()))
+    }
+
+    /// The replicas that write with this key.
+    pub fn replicas_with(&self, key_id: &KeyId) -> impl Iterator<Item = &ReplicaState> {
+        let asked = Names::of(key_id.as_str());
+        let all = self.content.replicas.iter();
+        all.filter(move |replica| asked.is_same(&Names::of(&replica.writes_with)))
+    }
+
+    /// The name by which a waiver takes responsibility for values like these, if it cannot be known
+    /// which key they need.
+    #[must_use]
+    pub fn group_of(reference: &Reference) -> Option<String> {
+        let unknown = reference.unknown()?;
+        Some(reference::group_name(unknown, reference.prefix()))
     }
 
     /// Why this is too old to act on, or not of the past; `None` if it is neither.

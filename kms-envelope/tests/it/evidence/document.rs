@@ -95,8 +95,8 @@ fn what_is_missing_unknown_or_edited_is_refused() {
         ("/content/sources/0/cluster_id", Value::from("bb")),
         ("/content/sources/0/references/0/live", Value::from(0)),
         (
-            "/content/sources/0/references/0/unknown",
-            Value::from("kms_v1"),
+            "/content/sources/0/references/0/key_id",
+            Value::from("kek-9"),
         ),
         (
             "/content/sources/0/references",

@@ -8,6 +8,7 @@ pub(crate) mod etcd;
 pub(crate) mod inspect;
 pub(crate) mod key;
 pub(crate) mod quickstart;
+pub(crate) mod retire;
 pub(crate) mod serve;
 pub(crate) mod signals;
 #[cfg(feature = "testing")]
