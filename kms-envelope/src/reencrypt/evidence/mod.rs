@@ -1,8 +1,4 @@
 //! Proof before an old key may go: what was scanned, what was not, and what still needs a key.
-//!
-//! [`Evidence`] is built from censuses and kept as JSON. [`Evidence::objections`] says what stands
-//! in the way of retiring a key. [`permit_retirement`] scans the cluster once more and is the only
-//! maker of a [`RetirePermit`].
 
 mod builder;
 mod digest;
@@ -50,6 +46,33 @@ use names::Names;
 ///
 /// A copy of a cluster (a snapshot) says nothing about what the cluster holds by now, so evidence
 /// from copies alone is never enough.
+///
+/// ```
+/// use std::time::{Duration, UNIX_EPOCH};
+///
+/// use kms_core::object::{Revision, StoreIdentity};
+/// use kms_envelope::reencrypt::{Census, CensusOptions, Evidence, ScannedSource};
+///
+/// // `take_census` does this over a whole source.
+/// let mut census = Census::new(CensusOptions::default());
+/// census.reads_history(None);
+/// census.live(b"/registry/secrets/default/old", b"k8s:enc:kms:v1:plugin:\0\x01w...", false)?;
+///
+/// let now = UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+/// let at = Revision::new(7);
+/// let identity = StoreIdentity::new("etcd", "https://etcd:2379", at, true).with_cluster_id("c1");
+/// let evidence = Evidence::builder(now)
+///     .scanned(ScannedSource::cluster(&identity, &census.report(), at, now))
+///     .waive(Evidence::BACKUPS, "none was ever taken")
+///     .finish()?;
+///
+/// let objections = evidence.objections(&"kek-1".parse().unwrap());
+/// let codes: Vec<_> = objections.iter().map(|objection| objection.code()).collect();
+/// // KMS v1 values name no key; other clusters and replicas were neither scanned nor waived.
+/// assert_eq!(codes, ["unknown_key", "not_scanned", "not_scanned"]);
+/// assert_eq!(Evidence::from_json(&evidence.to_json()?)?, evidence);
+/// # Ok::<(), kms_envelope::Error>(())
+/// ```
 ///
 /// # What its digest is for
 ///

@@ -105,6 +105,9 @@ pub(crate) fn census(stored: &[Stored], with_history: bool) -> CensusReport {
     let config = EncryptionConfiguration::parse(&config).unwrap();
     let names = ConfiguredNames::new(&config.resources[0].providers);
     let mut census = Census::new(CensusOptions::default().with_names(names));
+    if with_history {
+        census.reads_history(None);
+    }
     for (number, it) in stored.iter().enumerate() {
         let key = format!("/registry/{}/default/{number}", it.resource);
         let value = it.under.value();
@@ -117,11 +120,6 @@ pub(crate) fn census(stored: &[Stored], with_history: bool) -> CensusReport {
                 .change(key.as_bytes(), Some(&value), at, it.live)
                 .unwrap();
         }
-    }
-    if with_history && stored.is_empty() {
-        census
-            .change(b"/registry/x", None, Revision::new(2), false)
-            .unwrap();
     }
     census.report()
 }
