@@ -7,5 +7,6 @@ mod embedded;
 mod etcd;
 mod migrate;
 mod model;
+mod retire;
 mod snapshot;
 mod state;

@@ -1,7 +1,12 @@
-//! What stored objects are encrypted with, counted without any key.
+//! What stored objects are encrypted with, counted without any key; and the proof that nothing
+//! needs an old key any more.
 //!
 //! [`Census`] takes objects one by one, from wherever they come, and [`CensusReport`] is what it
 //! found. [`take_census`] reads a whole [`ObjectSource`](kms_core::object::ObjectSource).
+//!
+//! [`Evidence`] is made of censuses and kept as JSON. [`Evidence::objections`] says what is in the
+//! way of retiring a key. [`permit_retirement`] looks once more, and is the only maker of a
+//! [`RetirePermit`].
 //!
 //! ```
 //! use kms_envelope::reencrypt::{Census, CensusOptions};
@@ -27,9 +32,9 @@ pub use census::{
     KeyIdUse, LiveCensus, NamespaceRow, ResourceCount,
 };
 pub use evidence::{
-    Evidence, EvidenceBuilder, EvidenceDigest, Objection, PermitOptions, Reference, ReplicaState,
-    RetirePermit, RetireVerdict, ScannedSource, SourceRole, UnknownKey, UnscannedKind,
-    UnscannedSource, Waiver, permit_retirement,
+    Evidence, EvidenceBuilder, EvidenceDigest, FoundReference, Objection, PermitOptions, Reference,
+    ReplicaState, RetirePermit, RetireVerdict, ScannedSource, SourceRole, UnknownKey,
+    UnscannedKind, UnscannedSource, Waiver, permit_retirement,
 };
 pub use migrate::{
     Checkpoint, CheckpointStore, ConfiguredReencryptors, Lookup, Migration, MigrationCounts,

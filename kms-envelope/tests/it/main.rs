@@ -7,6 +7,7 @@ mod cache;
 mod config;
 mod convergence;
 mod envelope;
+mod evidence;
 mod laws;
 mod pitfalls;
 mod plan;

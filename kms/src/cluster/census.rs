@@ -84,7 +84,8 @@ pub struct SourceFacts {
     pub revision: u64,
     /// Whether the source follows the cluster; a snapshot is a copy.
     pub live: bool,
-    /// Up to where history was compacted; 0 if never, or not known.
+    /// Up to where history was compacted; 0 if never, or not known: of a live etcd only its
+    /// history tells.
     pub compact_revision: u64,
     /// The SHA-256 of a snapshot's content, if it was there and checked.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -133,6 +134,9 @@ pub async fn census(
         ClusterSource::Etcd(_) => {
             let counted = scan(source, &options, history, verify, progress).await?;
             facts.revision = counted.1.get();
+            let history = counted.0.0.history.as_ref();
+            let compacted = history.and_then(|history| history.compacted);
+            facts.compact_revision = compacted.unwrap_or_default().get();
             counted.0
         }
     };
@@ -169,6 +173,9 @@ async fn sweep(
     let handle = Handle::current();
     let work = move || {
         let mut census = Census::new(options);
+        if history {
+            census.reads_history(snapshot.info().compacted);
+        }
         let mut verifier = opener.as_ref().map(|_| Verifier::default());
         let mut failure = None;
         let mut changes = 0_u64;

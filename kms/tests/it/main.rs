@@ -11,6 +11,7 @@ mod inspect;
 mod key;
 mod quickstart;
 mod replicas;
+mod retire;
 mod serve;
 #[cfg(feature = "testing")]
 mod testkit;

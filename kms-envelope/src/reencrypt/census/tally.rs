@@ -6,7 +6,7 @@ use kms_core::object::KeyMap;
 use ring::digest;
 
 use super::report::{CensusRow, DekSourceCount};
-use super::{Place, prefix_of, too_many_rows};
+use super::{CensusOptions, Place, prefix_of, too_many_rows};
 use crate::Error;
 use crate::digest::{hex, sha256_hex};
 use crate::kubernetes::{DamagedValue, DekSourceDigest, DekSourceType, Inspection, ProviderKind};
@@ -94,6 +94,7 @@ pub(super) struct Tally {
     identity: Vec<u8>,
     has_digests: bool,
     is_history: bool,
+    examples: usize,
 }
 
 #[derive(Debug)]
@@ -114,18 +115,21 @@ struct Row {
     /// History: the keys that were met.
     keys: KeyMap<()>,
     all_keys: BTreeSet<Vec<u8>>,
+    /// The first keys in byte order.
+    first_keys: BTreeSet<Vec<u8>>,
 }
 
 /// Rows of a tally. A cluster has some dozens of resources, and of key ids as many as it rotated.
 const MAX_ROWS: usize = 100_000;
 
 impl Tally {
-    pub(super) fn new(has_digests: bool, is_history: bool) -> Self {
+    pub(super) fn new(options: &CensusOptions, is_history: bool) -> Self {
         Self {
             rows: HashMap::new(),
             identity: Vec::new(),
-            has_digests,
+            has_digests: options.key_digests,
             is_history,
+            examples: options.examples,
         }
     }
 
@@ -139,6 +143,7 @@ impl Tally {
         }
         if let Some(row) = self.rows.get_mut(&self.identity) {
             row.add(counted, self.is_history, self.has_digests);
+            row.name(counted.key, self.examples);
         }
         Ok(())
     }
@@ -184,6 +189,19 @@ impl Row {
             own_sources: KeyMap::new(),
             keys: KeyMap::new(),
             all_keys: BTreeSet::new(),
+            first_keys: BTreeSet::new(),
+        }
+    }
+
+    /// Keeps a key if it is among the first.
+    fn name(&mut self, key: &[u8], most: usize) {
+        let is_first = self.first_keys.len() < most
+            || self
+                .first_keys
+                .last()
+                .is_some_and(|last| key < last.as_slice());
+        if is_first && self.first_keys.insert(key.to_vec()) && self.first_keys.len() > most {
+            self.first_keys.pop_last();
         }
     }
 
@@ -234,6 +252,11 @@ impl Row {
             by_encrypted_dek_source: sources,
             distinct_keys: is_history.then(|| self.keys.len()),
             keys_sha256_hex: has_digests.then(|| digest_of_keys(&self.all_keys)),
+            examples: self
+                .first_keys
+                .iter()
+                .map(|key| key.escape_ascii().to_string())
+                .collect(),
             is_history,
         }
     }

@@ -85,8 +85,9 @@ impl EvidenceBuilder {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) if a name, a reason or a list is
-    /// over its limit, or a time is not between 1970 and 9999.
+    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) if a list is over its limit, or a
+    /// time is not between 1970 and 9999; [`ErrorKind::Malformed`](crate::ErrorKind::Malformed) if
+    /// a waiver has no name or no reason.
     pub fn finish(self) -> Result<Evidence, Error> {
         let mut content = self.0;
         content.taken_at = moment::to_the_second(content.taken_at)?;

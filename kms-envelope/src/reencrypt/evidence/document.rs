@@ -2,8 +2,9 @@
 
 use std::time::SystemTime;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
+use super::shown::Shown;
 use super::unscanned::Attribution;
 use super::{
     Evidence, EvidenceDigest, ReplicaState, ScannedSource, SourceRole, UnscannedKind,
@@ -20,8 +21,6 @@ pub(super) const MAX_LEN: usize = 64 * 1024 * 1024;
 const MAX_ENTRIES: usize = 10_000;
 /// The most references of all sources together.
 const MAX_REFERENCES: usize = 200_000;
-/// The longest name, prefix or reason, in bytes. A key of etcd may be that long.
-const MAX_TEXT: usize = 64 * 1024;
 
 /// All that the digest is over.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -111,17 +110,24 @@ pub(super) fn digest(content: &Content) -> Result<EvidenceDigest, Error> {
     Ok(EvidenceDigest::of(&canonical))
 }
 
-pub(super) fn write(content: &Content, digest: EvidenceDigest) -> Result<String, Error> {
-    let document = DocumentRef {
-        format: FORMAT,
-        version: VERSION,
-        content,
-        digest,
-    };
-    let mut json = serde_json::to_string_pretty(&document).map_err(|_| cannot_be_written())?;
+/// As [`Evidence::to_json`] writes it, but for white space.
+impl Serialize for Evidence {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let document = DocumentRef {
+            format: FORMAT,
+            version: VERSION,
+            content: &self.content,
+            digest: self.digest,
+        };
+        document.serialize(serializer)
+    }
+}
+
+pub(super) fn write(evidence: &Evidence) -> Result<String, Error> {
+    let mut json = serde_json::to_string_pretty(evidence).map_err(|_| cannot_be_written())?;
     json.push('\n');
     if json.len() > MAX_LEN {
-        return Err(unsupported("it is over 64 MiB"));
+        return Err(unsupported("it would be over 64 MiB"));
     }
     Ok(json)
 }
@@ -130,8 +136,13 @@ pub(super) fn read(json: &str) -> Result<(Content, EvidenceDigest), Error> {
     if json.len() > MAX_LEN {
         return Err(malformed("it is over 64 MiB"));
     }
-    let syntax =
-        |error: serde_json::Error| malformed(&format!("it is cut off, damaged or edited: {error}"));
+    let syntax = |error: serde_json::Error| {
+        let error = error.to_string();
+        malformed(&format!(
+            "it is cut off, damaged or edited: {}",
+            Shown(&error)
+        ))
+    };
     let probe: Probe = serde_json::from_str(json).map_err(syntax)?;
     if probe.format != FORMAT {
         return Err(malformed("`format` is not that of evidence"));
@@ -178,11 +189,21 @@ pub(super) fn check(content: &Content) -> Result<(), Error> {
             )));
         }
     }
-    let references = content.sources.iter().map(|source| source.references.len());
-    if references.fold(0, usize::saturating_add) > MAX_REFERENCES {
+    let counts = content.sources.iter().map(|source| source.references.len());
+    if counts.fold(0, usize::saturating_add) > MAX_REFERENCES {
         return Err(unsupported(&format!(
             "`references` hold over {MAX_REFERENCES} entries"
         )));
+    }
+    let mut references = content.sources.iter().flat_map(|source| &source.references);
+    if references.any(|it| it.key_id.is_some() == it.unknown.is_some()) {
+        return Err(malformed(
+            "`references`: one has no key, or names one that is unknown",
+        ));
+    }
+    let has_reason = |waiver: &Waiver| !waiver.name.is_empty() && !waiver.reason.trim().is_empty();
+    if !content.waivers.iter().all(has_reason) {
+        return Err(malformed("`waivers`: one has no name or no reason"));
     }
     Ok(())
 }

@@ -4,11 +4,12 @@ use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
+use kms_core::KeyId;
+
 use super::document::Content;
 use super::names::Names;
-use super::reference::{self, Reference, UnknownKey};
+use super::reference::{FoundReference, Reference, UnknownKey, group_name};
 use super::{Objection, ScannedSource, SourceRole, UnscannedKind};
-use kms_core::KeyId;
 
 pub(super) fn objections(content: &Content, key_id: &KeyId) -> Vec<Objection> {
     let judge = Judge {
@@ -22,6 +23,37 @@ pub(super) fn objections(content: &Content, key_id: &KeyId) -> Vec<Objection> {
     judge.replicas(&mut found);
     judge.not_scanned(&mut found);
     found
+}
+
+/// What needs a key, or may need it.
+pub(super) fn references(
+    content: &Content,
+    asked: Names,
+) -> impl Iterator<Item = FoundReference<'_>> {
+    let each = content.sources.iter();
+    each.flat_map(move |source| of_source(content, source, &asked).collect::<Vec<_>>())
+}
+
+fn of_source<'a>(
+    content: &'a Content,
+    source: &'a ScannedSource,
+    asked: &Names,
+) -> impl Iterator<Item = FoundReference<'a>> {
+    let is_given_up = content.gives_up(source);
+    source.references.iter().filter_map(move |reference| {
+        let unknown = content.unknown(reference);
+        let is_waived = match unknown {
+            Some(reason) => content.is_waived(&group_name(reason, &reference.prefix)),
+            None if content.needs(reference, asked) => false,
+            None => return None,
+        };
+        Some(FoundReference {
+            source,
+            reference,
+            unknown,
+            is_waived: is_waived || is_given_up,
+        })
+    })
 }
 
 /// Why evidence is too old, or of the future. Its age is that of its oldest part that can grow
@@ -87,7 +119,7 @@ impl Judge<'_> {
 
     fn source(&self, source: &ScannedSource, found: &mut Vec<Objection>) {
         let is_backup = source.role == SourceRole::Backup;
-        if is_backup && self.content.is_waived(&source.name) {
+        if self.content.gives_up(source) {
             return;
         }
         if !source.key_prefix.is_empty() {
@@ -101,15 +133,16 @@ impl Judge<'_> {
         }
         let (mut live, mut history) = (BTreeMap::<&str, u64>::new(), 0_u64);
         let mut unknown = BTreeMap::<(UnknownKey, &str), (u64, u64)>::new();
-        for needing in &source.references {
-            if self.needs_key(needing) {
-                let count = live.entry(&needing.resource).or_default();
-                *count = count.saturating_add(needing.live);
-                history = history.saturating_add(needing.history);
-            } else if let Some(reason) = self.content.unknown(needing) {
+        for found in of_source(self.content, source, &self.asked) {
+            let needing = found.reference;
+            if let Some(reason) = found.unknown {
                 let counts = unknown.entry((reason, &needing.prefix)).or_default();
                 counts.0 = counts.0.saturating_add(needing.live);
                 counts.1 = counts.1.saturating_add(needing.history);
+            } else {
+                let count = live.entry(&needing.resource).or_default();
+                *count = count.saturating_add(needing.live);
+                history = history.saturating_add(needing.history);
             }
         }
         live.retain(|_, objects| *objects > 0);
@@ -136,7 +169,7 @@ impl Judge<'_> {
             }
         }
         for ((reason, prefix), (live, history)) in unknown {
-            let waive_as = reference::group_name(reason, prefix);
+            let waive_as = group_name(reason, prefix);
             if (live > 0 || history > 0) && !self.content.is_waived(&waive_as) {
                 found.push(Objection::UnknownKey {
                     source: source.name.clone(),
@@ -152,7 +185,7 @@ impl Judge<'_> {
 
     fn replicas(&self, found: &mut Vec<Objection>) {
         for replica in &self.content.replicas {
-            if self.is_asked(&replica.writes_with) {
+            if self.asked.is_same(&Names::of(&replica.writes_with)) {
                 found.push(Objection::ReplicaWrites {
                     replica: replica.name.clone(),
                 });
@@ -174,21 +207,6 @@ impl Judge<'_> {
             });
         }
     }
-
-    fn is_asked(&self, stored: &str) -> bool {
-        self.asked.is_same(&Names::of(stored))
-    }
-
-    /// Whether these values need the key that is asked for, by what they say or by what was said
-    /// of their KMS v1 provider.
-    fn needs_key(&self, reference: &Reference) -> bool {
-        if let Some(key_id) = &reference.key_id {
-            return self.is_asked(key_id);
-        }
-        self.content
-            .said_of(reference)
-            .any(|key_id| self.is_asked(key_id))
-    }
 }
 
 impl Content {
@@ -205,6 +223,20 @@ impl Content {
         let keys = self.kms_v1_keys.iter();
         keys.filter(move |said| Some(said.provider.as_str()) == provider)
             .map(|said| said.key_id.as_str())
+    }
+
+    /// Whether values need a key, by what they say or by what was said of their KMS v1 provider.
+    fn needs(&self, reference: &Reference, asked: &Names) -> bool {
+        let is_asked = |key_id: &str| asked.is_same(&Names::of(key_id));
+        match &reference.key_id {
+            Some(key_id) => is_asked(key_id),
+            None => self.said_of(reference).any(is_asked),
+        }
+    }
+
+    /// Whether nobody will want this backup any more.
+    fn gives_up(&self, source: &ScannedSource) -> bool {
+        source.role == SourceRole::Backup && !source.live && self.is_waived(&source.name)
     }
 
     pub(super) fn is_waived(&self, name: &str) -> bool {

@@ -1,8 +1,4 @@
 //! Proof before an old key may go: what was scanned, what was not, and what still needs a key.
-//!
-//! [`Evidence`] is built from censuses and kept as JSON. [`Evidence::objections`] says what stands
-//! in the way of retiring a key. [`permit_retirement`] scans the cluster once more and is the only
-//! maker of a [`RetirePermit`].
 
 mod builder;
 mod digest;
@@ -14,6 +10,7 @@ mod objection;
 mod permit;
 mod reference;
 mod renewal;
+mod shown;
 mod source;
 mod unscanned;
 
@@ -26,11 +23,12 @@ pub use builder::EvidenceBuilder;
 pub use digest::EvidenceDigest;
 pub use objection::Objection;
 pub use permit::{PermitOptions, RetirePermit, RetireVerdict, permit_retirement};
-pub use reference::{Reference, UnknownKey};
+pub use reference::{FoundReference, Reference, UnknownKey};
 pub use source::{ScannedSource, SourceRole};
 pub use unscanned::{ReplicaState, UnscannedKind, UnscannedSource, Waiver};
 
 use document::Content;
+use names::Names;
 
 /// What was scanned for references to keys, what was found, and what was not scanned.
 ///
@@ -48,6 +46,33 @@ use document::Content;
 ///
 /// A copy of a cluster (a snapshot) says nothing about what the cluster holds by now, so evidence
 /// from copies alone is never enough.
+///
+/// ```
+/// use std::time::{Duration, UNIX_EPOCH};
+///
+/// use kms_core::object::{Revision, StoreIdentity};
+/// use kms_envelope::reencrypt::{Census, CensusOptions, Evidence, ScannedSource};
+///
+/// // `take_census` does this over a whole source.
+/// let mut census = Census::new(CensusOptions::default());
+/// census.reads_history(None);
+/// census.live(b"/registry/secrets/default/old", b"k8s:enc:kms:v1:plugin:\0\x01w...", false)?;
+///
+/// let now = UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+/// let at = Revision::new(7);
+/// let identity = StoreIdentity::new("etcd", "https://etcd:2379", at, true).with_cluster_id("c1");
+/// let evidence = Evidence::builder(now)
+///     .scanned(ScannedSource::cluster(&identity, &census.report(), at, now))
+///     .waive(Evidence::BACKUPS, "none was ever taken")
+///     .finish()?;
+///
+/// let objections = evidence.objections(&"kek-1".parse().unwrap());
+/// let codes: Vec<_> = objections.iter().map(|objection| objection.code()).collect();
+/// // KMS v1 values name no key; other clusters and replicas were neither scanned nor waived.
+/// assert_eq!(codes, ["unknown_key", "not_scanned", "not_scanned"]);
+/// assert_eq!(Evidence::from_json(&evidence.to_json()?)?, evidence);
+/// # Ok::<(), kms_envelope::Error>(())
+/// ```
 ///
 /// # What its digest is for
 ///
@@ -84,6 +109,27 @@ impl Evidence {
     #[must_use]
     pub fn objections(&self, key_id: &KeyId) -> Vec<Objection> {
         judge::objections(&self.content, key_id)
+    }
+
+    /// Every reference to this key, and every one that may be: what the objections count, waived or
+    /// not.
+    pub fn references_to(&self, key_id: &KeyId) -> impl Iterator<Item = FoundReference<'_>> {
+        judge::references(&self.content, Names::of(key_id.as_str()))
+    }
+
+    /// The replicas that write with this key.
+    pub fn replicas_with(&self, key_id: &KeyId) -> impl Iterator<Item = &ReplicaState> {
+        let asked = Names::of(key_id.as_str());
+        let all = self.content.replicas.iter();
+        all.filter(move |replica| asked.is_same(&Names::of(&replica.writes_with)))
+    }
+
+    /// The name by which a waiver takes responsibility for values like these, if it cannot be known
+    /// which key they need.
+    #[must_use]
+    pub fn group_of(reference: &Reference) -> Option<String> {
+        let unknown = reference.unknown()?;
+        Some(reference::group_name(unknown, reference.prefix()))
     }
 
     /// Why this is too old to act on, or not of the past; `None` if it is neither.
@@ -150,7 +196,7 @@ impl Evidence {
     /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) if it would be too long to be read
     /// again.
     pub fn to_json(&self) -> Result<String, crate::Error> {
-        document::write(&self.content, self.digest)
+        document::write(self)
     }
 
     /// Reads what [`Evidence::to_json`] has written. White space does not count; everything else

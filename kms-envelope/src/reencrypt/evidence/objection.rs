@@ -6,6 +6,7 @@ use core::time::Duration;
 use kms_core::object::Revision;
 use serde::Serialize;
 
+use super::shown::Shown;
 use super::{UnknownKey, UnscannedKind};
 
 /// One reason why a key may not go. `Display` says it to a person; [`Objection::remedy`] says what
@@ -205,22 +206,6 @@ impl Objection {
             age_seconds: age.as_secs(),
             max_age_seconds: max_age.as_secs(),
         }
-    }
-}
-
-/// Text of others without control characters.
-struct Shown<'a>(&'a str);
-
-impl fmt::Display for Shown<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for letter in self.0.chars() {
-            if letter.is_control() {
-                write!(f, "{}", letter.escape_default())?;
-            } else {
-                write!(f, "{letter}")?;
-            }
-        }
-        Ok(())
     }
 }
 

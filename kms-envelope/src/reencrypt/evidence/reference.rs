@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::super::{CensusReport, CensusRow};
+use super::ScannedSource;
 use crate::kubernetes::ProviderKind;
 
 /// How many values of one resource and one prefix need one key, or a key that cannot be known.
@@ -102,6 +103,20 @@ impl UnknownKey {
             Self::UnknownProvider => "unknown_provider",
         }
     }
+}
+
+/// A reference that is in the way of retiring the key that was asked for.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct FoundReference<'a> {
+    /// Where it was found.
+    pub source: &'a ScannedSource,
+    /// The reference.
+    pub reference: &'a Reference,
+    /// Why it cannot be known whether it needs the key; `None` if it does.
+    pub unknown: Option<UnknownKey>,
+    /// Whether it was waived: with its backup, or as one whose key cannot be known.
+    pub is_waived: bool,
 }
 
 /// What tells two references apart.

@@ -80,7 +80,7 @@ impl ScannedSource {
             name: identity.name.clone(),
             cluster_id: identity.cluster_id.clone(),
             revision: revision.get(),
-            compact_revision: None,
+            compact_revision: history.and_then(|it| it.compacted).map(Revision::get),
             sha256: None,
             live: identity.live,
             scanned_at,
@@ -92,7 +92,7 @@ impl ScannedSource {
         }
     }
 
-    /// Sets up to where its history is compacted.
+    /// Sets up to where its history is compacted, where the census does not know it.
     #[must_use]
     pub fn with_compacted(mut self, revision: impl Into<Option<Revision>>) -> Self {
         self.compact_revision = revision.into().map(Revision::get);

@@ -14,7 +14,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::args::config::Config;
 use crate::args::doctor::Doctor;
-use crate::args::{Cli, Command};
+use crate::args::{Cli, Command, Key};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -39,6 +39,8 @@ async fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Quickstart(args) => command::quickstart::run(args).await,
         Command::Serve(args) => command::serve::run(args, clock).await,
+        Command::Key(Key::PlanRetire(args)) => command::retire::run_plan(args, clock).await,
+        Command::Key(Key::Retire(args)) => command::retire::run_retire(args, clock).await,
         Command::Key(args) => command::key::run(args, clock).await,
         Command::Inspect(args) => command::inspect::run(&args),
         Command::Decrypt(args) => command::decrypt::run(args, clock).await,
@@ -56,7 +58,7 @@ async fn run(command: Command) -> Result<(), Failure> {
 fn wants_json(command: &Command) -> bool {
     match command {
         Command::Quickstart(_) | Command::Serve(_) => false,
-        Command::Key(key) => key.target().json,
+        Command::Key(key) => key.wants_json(),
         Command::Inspect(args) => args.json,
         Command::Decrypt(args) => args.json,
         Command::Census(args) => args.json,

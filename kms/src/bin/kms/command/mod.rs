@@ -11,6 +11,7 @@ pub(crate) mod key;
 pub(crate) mod migrate;
 pub(crate) mod quickstart;
 pub(crate) mod replicas;
+pub(crate) mod retire;
 pub(crate) mod serve;
 pub(crate) mod signals;
 #[cfg(feature = "testing")]
