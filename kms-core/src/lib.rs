@@ -5,10 +5,11 @@
 //! [`SecretBytes`], [`EncryptionContext`], [`Error`]; time and randomness are injected as
 //! [`Clock`] and [`SecureRandom`].
 //!
-//! [`object`] holds the traits over a cluster's stored objects, [`text`] what makes foreign text fit to print.
+//! [`object`] holds the traits over a cluster's stored objects; [`state`] keeps a small piece of
+//! state that several programs change; [`text`] makes foreign text fit to print.
 //!
 //! No HTTP, no Kubernetes, no async runtime. Features: `local` (default) is an embedded provider
-//! over a keyring file; `tokio` is a clock for programs that run on tokio; `metrics` is a wrapper
+//! over a keyring file, and a state store in a file; `tokio` is a clock for programs that run on tokio; `metrics` is a wrapper
 //! that reports to the `metrics` facade; `arbitrary` makes valid values of these types out of a
 //! fuzzer's bytes.
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -17,6 +18,8 @@
 pub mod arbitrary;
 mod clock;
 mod context;
+#[cfg(feature = "local")]
+mod disk;
 mod error;
 mod key;
 pub mod layer;
@@ -26,6 +29,7 @@ pub mod object;
 mod provider;
 mod random;
 mod secret;
+pub mod state;
 pub mod text;
 mod wrapped;
 

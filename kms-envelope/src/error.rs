@@ -24,6 +24,8 @@ pub enum ErrorKind {
     NotReady,
     /// This build lacks what the data needs, or the format does not allow what was asked.
     Unsupported,
+    /// A checkpoint is damaged, or of another migration than this.
+    Checkpoint,
     /// A fault of this software or of its environment, such as no randomness.
     Internal,
 }
@@ -41,6 +43,7 @@ impl ErrorKind {
             Self::Protocol => "protocol",
             Self::NotReady => "not_ready",
             Self::Unsupported => "unsupported",
+            Self::Checkpoint => "checkpoint",
             Self::Internal => "internal",
         }
     }
@@ -62,6 +65,9 @@ impl ErrorKind {
             Self::NotReady => "check that the KMS answers Status and Encrypt, then try again",
             Self::Unsupported => {
                 "use a build with the feature that is named, or keep to the limit that is"
+            }
+            Self::Checkpoint => {
+                "begin again without the checkpoint; what is right already is not touched"
             }
             Self::Internal => "report this as a defect",
         }

@@ -20,10 +20,12 @@
 mod arbitrary;
 pub mod cache;
 pub mod crypto;
+mod digest;
 mod envelope;
 mod error;
 pub mod kubernetes;
 pub mod reencrypt;
+pub mod rotation;
 pub mod sealed;
 
 pub use envelope::{Envelope, EnvelopeBuilder, Purpose};

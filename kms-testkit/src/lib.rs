@@ -4,7 +4,7 @@
 //!   of yours should pass them; every provider and wrapper of this SDK does.
 //! - [`StaticProvider`]: keys in memory, given as text, for tests and for trying things out.
 //! - [`FaultProvider`]: makes any provider slow, failing, hanging or lying, by rate or by script.
-//! - [`objects`]: the same for object sources, stores and rewriters.
+//! - [`objects`]: the same for object sources, stores and rewriters; [`state`]: for state stores.
 //! - [`ManualClock`]: time that a test is in charge of.
 //! - `deterministic` (feature): keys, nonces and time out of one seed, for fuzzing harnesses.
 //! - `bench` (feature `criterion`): benchmark suites for whoever wrote a provider.
@@ -94,6 +94,7 @@ pub mod deterministic;
 mod fault;
 pub mod objects;
 mod random;
+pub mod state;
 mod static_provider;
 #[cfg(feature = "vault")]
 #[cfg_attr(docsrs, doc(cfg(feature = "vault")))]

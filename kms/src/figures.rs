@@ -13,6 +13,19 @@ pub(crate) fn thousands(number: u64) -> String {
     out
 }
 
+/// Text of others for a terminal: control characters are escaped.
+pub(crate) fn printable(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for letter in text.chars() {
+        if letter.is_control() {
+            out.extend(letter.escape_default());
+        } else {
+            out.push(letter);
+        }
+    }
+    out
+}
+
 /// Bytes in the unit that fits.
 pub(crate) fn bytes(number: u64) -> String {
     let units = ["KiB", "MiB", "GiB"];
@@ -46,6 +59,11 @@ mod tests {
         ] {
             assert_eq!(thousands(number), text);
         }
+    }
+
+    #[test]
+    fn nothing_upsets_a_terminal() {
+        assert_eq!(printable("a\n\u{1b}[2Jß"), "a\\n\\u{1b}[2Jß");
     }
 
     #[test]

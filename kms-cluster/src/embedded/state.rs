@@ -164,7 +164,8 @@ impl State {
         }
         let more = records.peek().is_some();
         let next = page.last().filter(|_| more).map(|record| record.position);
-        HistoryPage::new(page, next, self.revision())
+        let compacted = (self.compacted > 0).then(|| Revision::new(self.compacted));
+        HistoryPage::new(page, next, self.revision()).with_compacted(compacted)
     }
 
     /// Makes one change, at the next revision.

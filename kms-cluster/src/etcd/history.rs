@@ -99,16 +99,24 @@ impl Session {
             }
             let is_full = room.records == 0 || room.bytes == 0;
             if is_full && !self.ready.is_empty() {
-                return Ok(HistoryPage::new(page, self.after, self.newest));
+                let page = HistoryPage::new(page, self.after, self.newest);
+                return Ok(page.with_compacted(self.compacted()));
             }
             let Some(record) = self.ready.pop_front() else {
-                return Ok(HistoryPage::new(page, None, self.newest));
+                let page = HistoryPage::new(page, None, self.newest);
+                return Ok(page.with_compacted(self.compacted()));
             };
             room.records = room.records.saturating_sub(1);
             room.bytes = room.bytes.saturating_sub(size(&record));
             self.after = Some(record.position);
             page.push(record);
         }
+    }
+
+    /// Up to where history is compacted, if this is known: who goes on in the middle of what is
+    /// kept is not told.
+    fn compacted(&self) -> Option<Revision> {
+        (self.floor > Revision::default()).then_some(self.floor)
     }
 
     /// Gets the next changes; none if there are none left.

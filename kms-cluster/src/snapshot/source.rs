@@ -329,7 +329,8 @@ impl Inner {
             }
         }
         database.check_unchanged()?;
-        Ok(HistoryPage::new(records, next, self.info.revision))
+        let page = HistoryPage::new(records, next, self.info.revision);
+        Ok(page.with_compacted(self.info.compacted))
     }
 }
 

@@ -11,6 +11,7 @@ use kms_envelope::reencrypt::{Census, CensusOptions, CensusReport, take_census};
 use ring::digest;
 use serde_json::Value;
 
+use crate::evidence;
 use crate::open::Opener;
 use crate::set::Set;
 
@@ -21,7 +22,7 @@ pub(crate) struct Checks {
 }
 
 impl Checks {
-    fn equal<T: PartialEq + Debug>(&mut self, what: &str, found: T, expected: T) {
+    pub(crate) fn equal<T: PartialEq + Debug>(&mut self, what: &str, found: T, expected: T) {
         if found == expected {
             self.passed += 1;
         } else {
@@ -41,6 +42,7 @@ pub(crate) async fn run(set: &Set, checks: &mut Checks) {
     let swept = sweep(&snapshot, set);
     census(&swept, set, checks);
     key_ids(&swept, set, checks);
+    evidence::check(&swept, &snapshot, set, checks).await;
     scanned(&snapshot, &swept, set, checks).await;
     samples(&snapshot, set, checks).await;
     every_object(&snapshot, set, checks).await;

@@ -6,6 +6,7 @@
 //! no set.
 
 mod check;
+mod evidence;
 mod open;
 mod set;
 

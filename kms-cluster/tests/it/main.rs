@@ -5,5 +5,8 @@ mod broken;
 mod embedded;
 #[cfg(feature = "etcd")]
 mod etcd;
+mod migrate;
 mod model;
+mod retire;
 mod snapshot;
+mod state;

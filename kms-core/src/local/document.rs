@@ -15,13 +15,21 @@ use zeroize::Zeroizing;
 use super::id::{Fingerprint, KeyringId};
 use super::protect::{self, Lock, PassphraseCost, Protection};
 use super::state::{Keyring, Life, MAX_TIME_MS, MAX_VERSIONS, Material, Version};
+use crate::disk::Subject;
 use crate::{Error, ErrorKind};
 
 const FORMAT: &str = "kms-local-keyring";
 const FORMAT_VERSION: u32 = 1;
 const KDF: &str = "argon2id";
 /// The longest file, in bytes.
-pub(super) const MAX_LEN: usize = 4 * 1024 * 1024;
+const MAX_LEN: usize = 4 * 1024 * 1024;
+
+/// The keyring as a file.
+pub(super) static KEYRING: Subject = Subject {
+    noun: "keyring",
+    max_len: MAX_LEN,
+    unsure: "check the disk, then look which versions there are before you try again",
+};
 
 /// Just enough to know whether the rest is for us.
 #[derive(Deserialize)]

@@ -145,7 +145,6 @@
 
 mod check;
 mod document;
-mod file;
 mod gcm;
 mod id;
 mod options;

@@ -4,7 +4,7 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use super::PassphraseCost;
-use super::file::{Disk, RealDisk};
+use crate::disk::{Disk, RealDisk};
 use crate::{Clock, OsRandom, SecretBytes, SecureRandom};
 
 /// How to create or open a keyring.

@@ -9,12 +9,12 @@ use async_trait::async_trait;
 
 use super::check::unlock;
 use super::document::{self, Parsed};
-use super::file::{self, Disk, Pin, Writer};
 use super::id::KeyringId;
 use super::options::LocalOptions;
 use super::protect::{PassphraseCost, PassphraseKeys, Protection};
 use super::state::{KEY_LEN, Keyring, KeyringVersion, Life, Material, millis_of};
 use super::wrap;
+use crate::disk::{self, Disk, Pin, Writer};
 use crate::{
     CallOptions, Capabilities, Clock, ContextSupport, Error, ErrorKind, KeyId, KeyInfo,
     KeyProvider, SecretBytes, SecureRandom, UnwrapOptions, WrapOptions, WrappedKey,
@@ -75,7 +75,12 @@ impl LocalProvider {
         let first = protection.seal(SecretBytes::random(random, KEY_LEN)?, id, 1, random)?;
         let now_ms = millis_of(options.clock.wall_time());
         let keyring = Keyring::new(id, first, false, now_ms);
-        let writer = Writer::for_new(&path, options.wide_permissions, Arc::clone(&options.disk))?;
+        let writer = Writer::for_new(
+            &path,
+            &document::KEYRING,
+            options.wide_permissions,
+            Arc::clone(&options.disk),
+        )?;
         writer.create(&document::render(&keyring, &protection)?)?;
         // Read back what the disk has, under the same lock.
         Self::load(path, options, |_| Ok(protection))
@@ -105,7 +110,7 @@ impl LocalProvider {
         options: LocalOptions,
         unlock: impl FnOnce(&Parsed) -> Result<Protection, Error>,
     ) -> Result<Self, Error> {
-        let contents = file::read(&path, options.wide_permissions)?;
+        let contents = disk::read(&path, &document::KEYRING, options.wide_permissions)?;
         let parsed = document::parse(&contents.bytes)?;
         let protection = unlock(&parsed)?;
         let keyring = parsed.open(&protection)?;
@@ -313,7 +318,7 @@ impl LocalProvider {
 
     fn protect(&self, passphrase: Option<&SecretBytes>, cost: PassphraseCost) -> Result<(), Error> {
         let protection = protection_of(passphrase, cost, &*self.random)?;
-        let writer = Writer::for_existing(&self.path, Arc::clone(&self.disk))?;
+        let writer = Writer::for_existing(&self.path, &document::KEYRING, Arc::clone(&self.disk))?;
         // Held until the new keys are in place: nobody here may see the file without them.
         let mut served = self.served();
         self.read_again(&mut served)?;
@@ -359,7 +364,7 @@ impl LocalProvider {
         &self,
         change: impl FnOnce(&mut Keyring, &Protection, u64) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        let writer = Writer::for_existing(&self.path, Arc::clone(&self.disk))?;
+        let writer = Writer::for_existing(&self.path, &document::KEYRING, Arc::clone(&self.disk))?;
         let (keyring, protection) = {
             let mut served = self.served();
             self.read_again(&mut served)?;
@@ -404,7 +409,7 @@ impl LocalProvider {
 
     /// As [`read_again`](Self::read_again), for a file that is under this protection.
     fn adopt(&self, served: &mut Served, protection: Arc<Protection>) -> Result<(), Error> {
-        let contents = file::read(&self.path, self.wide_permissions)?;
+        let contents = disk::read(&self.path, &document::KEYRING, self.wide_permissions)?;
         let parsed = document::parse(&contents.bytes)?;
         if parsed.id() != served.keyring.id {
             return Err(Error::new(

@@ -138,6 +138,9 @@ pub struct HistoryPage {
     pub next: Option<HistoryPosition>,
     /// The revision up to which history is complete. It may grow from page to page.
     pub revision: Revision,
+    /// The revision up to which history is compacted: of what came before, only what was still
+    /// there at that revision is kept. `None` if it was never compacted, or is not known.
+    pub compacted: Option<Revision>,
 }
 
 impl HistoryPage {
@@ -152,6 +155,14 @@ impl HistoryPage {
             records,
             next,
             revision,
+            compacted: None,
         }
+    }
+
+    /// Sets up to where history is compacted.
+    #[must_use]
+    pub const fn with_compacted(mut self, revision: Option<Revision>) -> Self {
+        self.compacted = revision;
+        self
     }
 }

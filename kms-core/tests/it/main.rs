@@ -5,3 +5,5 @@ mod arbitrary;
 mod layers;
 #[cfg(feature = "local")]
 mod local;
+#[cfg(feature = "local")]
+mod state;

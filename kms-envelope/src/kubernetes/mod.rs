@@ -14,19 +14,24 @@
 //!
 //! - [`Transformer`] reads and writes as kube-apiserver does with one list of providers.
 //! - [`inspect`] says without any key what a value is encrypted with.
+//! - [`convergence`] judges by metrics and plugins which key an API server writes with.
+//! - [`plan`] finds the way from one configuration to another, on which everything stays readable.
 //! - [`Manifest`] decodes what was opened into something `kubectl apply` takes.
 //!
 //! AES-CBC, XSalsa20-Poly1305 and AES-192 need the feature `kubernetes-legacy` (default); without
 //! it they are refused with [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported).
 
 mod config;
+pub mod convergence;
 mod dek_cache;
 mod inspect;
 mod kind;
 mod manifest;
+pub mod plan;
 mod transformer;
 mod value;
 
+pub(crate) use config::etcd_paths_of;
 pub use config::{
     EncryptionConfiguration, GroupResource, KmsApiVersion, KmsConfiguration, NamedKey,
     ProviderConfiguration, ResourceConfiguration, resource_of_etcd_key, resource_of_etcd_key_under,
@@ -35,4 +40,5 @@ pub(crate) use inspect::prefix_of;
 pub use inspect::{ConfiguredNames, DamagedValue, DekSourceDigest, Inspection, inspect};
 pub use kind::{DekSourceType, ProviderKind};
 pub use manifest::{Manifest, ManifestOptions};
+pub(crate) use transformer::WrittenWith;
 pub use transformer::{KmsWriteState, Opened, Transformer, TransformerBuilder};

@@ -140,6 +140,7 @@ async fn take(
     let mut wanted = history_options(&scan.prefix, &scan.call);
     loop {
         let page = source.history(&wanted).await.map_err(unread)?;
+        census.reads_history(page.compacted);
         for record in &page.records {
             if record.position.revision > revision {
                 return Ok((census.report(), revision));

@@ -5,11 +5,15 @@ mod allocations;
 mod arbitrary;
 mod cache;
 mod config;
+mod convergence;
 mod envelope;
+mod evidence;
 mod laws;
 mod pitfalls;
+mod plan;
 mod published;
 mod reading;
+mod rotation;
 mod sealed;
 mod state;
 #[path = "../support/mod.rs"]

@@ -16,8 +16,8 @@
 //! take no time-outs: a source that hangs, hangs the test.
 
 mod database;
-mod races;
-mod report;
+pub(crate) mod races;
+pub(crate) mod report;
 mod rewriter;
 mod source;
 mod store;

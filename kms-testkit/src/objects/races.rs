@@ -11,22 +11,22 @@ use super::source::key;
 use super::store::{StoreHarness, call, holds, must_create, must_read, read};
 
 /// How many race, and how often.
-const RACERS: u8 = 8;
-const ROUNDS: usize = 8;
+pub(crate) const RACERS: u8 = 8;
+pub(crate) const ROUNDS: usize = 8;
 
 /// Two ways to bring calls together: tasks that run in parallel, which find what happens between
 /// two instructions, by luck; and futures that one task polls in turn, which find what happens
 /// across an `await`, each time.
 #[derive(Clone, Copy, Debug)]
-enum Together {
+pub(crate) enum Together {
     InParallel,
     InTurn,
 }
 
 impl Together {
-    const BOTH: [Self; 2] = [Self::InParallel, Self::InTurn];
+    pub(crate) const BOTH: [Self; 2] = [Self::InParallel, Self::InTurn];
 
-    async fn run<T: Send + 'static>(
+    pub(crate) async fn run<T: Send + 'static>(
         self,
         futures: impl Iterator<Item = impl Future<Output = Result<T, Fault>> + Send + 'static>,
     ) -> Result<Vec<T>, Fault> {
@@ -66,7 +66,7 @@ async fn race_once<S: ObjectStore>(
     }
 }
 
-pub(super) fn task_died(error: tokio::task::JoinError) -> Fault {
+pub(crate) fn task_died(error: tokio::task::JoinError) -> Fault {
     Fault(format!("a task died: {error}"))
 }
 

@@ -32,14 +32,14 @@ pub enum Verdict {
 }
 
 impl Report {
-    pub(super) const fn new(suite: &'static str) -> Self {
+    pub(crate) const fn new(suite: &'static str) -> Self {
         Self {
             suite,
             checks: Vec::new(),
         }
     }
 
-    pub(super) fn record(&mut self, name: &'static str, result: Checked) {
+    pub(crate) fn record(&mut self, name: &'static str, result: Checked) {
         let verdict = match result {
             Ok(Done::Checked) => Verdict::Passed,
             Ok(Done::Skipped(why)) => Verdict::Skipped(why.to_owned()),
@@ -48,7 +48,7 @@ impl Report {
         self.checks.push(CheckResult { name, verdict });
     }
 
-    pub(super) fn absorb(&mut self, other: Self) {
+    pub(crate) fn absorb(&mut self, other: Self) {
         self.checks.extend(other.checks);
     }
 
@@ -98,17 +98,17 @@ impl fmt::Display for Report {
 }
 
 /// How a check ends.
-pub(super) type Checked = Result<Done, Fault>;
+pub(crate) type Checked = Result<Done, Fault>;
 
 /// A check that found no fault.
-pub(super) enum Done {
+pub(crate) enum Done {
     Checked,
     Skipped(&'static str),
 }
 
 /// Why a check failed.
 #[derive(Debug)]
-pub(super) struct Fault(pub(super) String);
+pub(crate) struct Fault(pub(crate) String);
 
 impl From<kms_core::Error> for Fault {
     fn from(error: kms_core::Error) -> Self {
@@ -117,7 +117,7 @@ impl From<kms_core::Error> for Fault {
 }
 
 /// Fails unless the condition holds.
-pub(super) fn ensure(condition: bool, what: impl FnOnce() -> String) -> Result<(), Fault> {
+pub(crate) fn ensure(condition: bool, what: impl FnOnce() -> String) -> Result<(), Fault> {
     if condition {
         Ok(())
     } else {
@@ -126,7 +126,7 @@ pub(super) fn ensure(condition: bool, what: impl FnOnce() -> String) -> Result<(
 }
 
 /// Fails unless both are equal.
-pub(super) fn ensure_eq<T: fmt::Debug + PartialEq>(
+pub(crate) fn ensure_eq<T: fmt::Debug + PartialEq>(
     found: &T,
     expected: &T,
     what: &str,
@@ -137,7 +137,7 @@ pub(super) fn ensure_eq<T: fmt::Debug + PartialEq>(
 }
 
 /// Fails unless the call was refused with this kind.
-pub(super) fn ensure_refused<T: fmt::Debug>(
+pub(crate) fn ensure_refused<T: fmt::Debug>(
     result: Result<T, kms_core::Error>,
     kind: kms_core::ErrorKind,
     what: &str,

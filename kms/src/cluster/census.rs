@@ -175,6 +175,9 @@ async fn sweep(
     let handle = Handle::current();
     let work = move || {
         let mut census = Census::new(options);
+        if history {
+            census.reads_history(snapshot.info().compacted);
+        }
         let mut verifier = opener.as_ref().map(Verifier::new);
         let mut failure = None;
         let mut changes = 0_u64;

@@ -5,12 +5,15 @@ mod azure;
 mod census;
 mod cluster;
 mod command;
+mod config;
 mod decrypt;
 mod doctor;
 mod inspect;
 mod key;
 mod made;
 mod quickstart;
+mod replicas;
+mod retire;
 mod serve;
 #[cfg(feature = "testing")]
 mod testkit;

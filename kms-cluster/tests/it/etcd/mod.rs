@@ -9,6 +9,7 @@ mod proxy;
 mod restored;
 mod server;
 mod sizes;
+mod state;
 mod tls;
 mod unreachable;
 mod upkeep;

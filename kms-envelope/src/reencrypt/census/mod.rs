@@ -30,6 +30,8 @@ pub struct CensusOptions {
     /// Whether to make a digest of each row's keys, so that two censuses can be compared. Keeps
     /// every key in memory.
     pub key_digests: bool,
+    /// How many keys of each row to name: the first in byte order. None by default.
+    pub examples: usize,
 }
 
 impl Default for CensusOptions {
@@ -39,6 +41,7 @@ impl Default for CensusOptions {
             etcd_prefix: b"/registry".to_vec(),
             by_namespace: false,
             key_digests: false,
+            examples: 0,
         }
     }
 }
@@ -69,6 +72,13 @@ impl CensusOptions {
     #[must_use]
     pub const fn with_key_digests(mut self, key_digests: bool) -> Self {
         self.key_digests = key_digests;
+        self
+    }
+
+    /// Sets how many keys of each row to name.
+    #[must_use]
+    pub const fn with_examples(mut self, keys: usize) -> Self {
+        self.examples = keys;
         self
     }
 }
@@ -103,11 +113,10 @@ impl Census {
     /// Nothing counted yet.
     #[must_use]
     pub fn new(options: CensusOptions) -> Self {
-        let has_digests = options.key_digests;
         Self {
-            live: Tally::of_live(has_digests),
-            all_puts: Tally::of_history(has_digests),
-            puts_not_live: Tally::of_history(has_digests),
+            live: Tally::of_live(&options),
+            all_puts: Tally::of_history(&options),
+            puts_not_live: Tally::of_history(&options),
             facts: LiveCensus::default(),
             history: HistoryCensus::default(),
             has_history: false,
@@ -187,6 +196,13 @@ impl Census {
             self.puts_not_live.add(&counted)?;
         }
         Ok(())
+    }
+
+    /// Notes that history is read, though it may hold nothing, and up to where it is compacted if
+    /// that is known. The highest revision that is given counts.
+    pub fn reads_history(&mut self, compacted: Option<Revision>) {
+        self.has_history = true;
+        self.history.compacted = self.history.compacted.max(compacted);
     }
 
     /// How many live objects were counted.

@@ -140,6 +140,8 @@ pub struct CensusRow {
     pub distinct_keys: Option<u64>,
     /// SHA-256 of the keys in byte order, joined by line feeds, if that was asked for.
     pub keys_sha256_hex: Option<String>,
+    /// Some of the keys, if that was asked for: the first in byte order.
+    pub examples: Vec<String>,
     pub(super) is_history: bool,
 }
 
@@ -178,6 +180,9 @@ impl Serialize for CensusRow {
         }
         if let Some(digest) = &self.keys_sha256_hex {
             map.serialize_entry("keys_sha256_hex", digest)?;
+        }
+        if !self.examples.is_empty() {
+            map.serialize_entry("examples", &self.examples)?;
         }
         map.end()
     }
@@ -283,6 +288,9 @@ pub struct HistoryCensus {
     pub first_revision: u64,
     /// The newest.
     pub last_revision: u64,
+    /// Up to where it is compacted, if it is and the source says so.
+    #[serde(skip)]
+    pub compacted: Option<Revision>,
     /// All values by everything that tells them apart.
     pub census_all_puts: Vec<CensusRow>,
     /// Those that are not live.

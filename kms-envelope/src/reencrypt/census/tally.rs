@@ -7,8 +7,9 @@ use kms_core::text::hex;
 use ring::digest;
 
 use super::report::{CensusRow, DekSourceCount};
-use super::{Place, too_many_rows};
+use super::{CensusOptions, Place, too_many_rows};
 use crate::Error;
+use crate::digest::sha256_hex;
 use crate::kubernetes::prefix_of;
 use crate::kubernetes::{DamagedValue, DekSourceDigest, DekSourceType, Inspection, ProviderKind};
 
@@ -95,6 +96,7 @@ pub(super) struct Tally {
     identity: Vec<u8>,
     has_digests: bool,
     is_history: bool,
+    examples: usize,
 }
 
 #[derive(Debug)]
@@ -115,6 +117,8 @@ struct Row {
     /// History: the keys that were met.
     keys: KeyMap<()>,
     all_keys: BTreeSet<Vec<u8>>,
+    /// The first keys in byte order.
+    first_keys: BTreeSet<Vec<u8>>,
 }
 
 /// Rows of a tally. A cluster has some dozens of resources, and of key ids as many as it rotated.
@@ -122,20 +126,21 @@ const MAX_ROWS: usize = 100_000;
 
 impl Tally {
     /// Of objects, each of which has a key of its own.
-    pub(super) fn of_live(has_digests: bool) -> Self {
+    pub(super) fn of_live(options: &CensusOptions) -> Self {
         Self {
             rows: HashMap::new(),
             identity: Vec::new(),
-            has_digests,
+            has_digests: options.key_digests,
             is_history: false,
+            examples: options.examples,
         }
     }
 
     /// Of changes, several of which may be of one key.
-    pub(super) fn of_history(has_digests: bool) -> Self {
+    pub(super) fn of_history(options: &CensusOptions) -> Self {
         Self {
             is_history: true,
-            ..Self::of_live(has_digests)
+            ..Self::of_live(options)
         }
     }
 
@@ -149,6 +154,7 @@ impl Tally {
         }
         if let Some(row) = self.rows.get_mut(&self.identity) {
             row.add(counted, self.is_history, self.has_digests);
+            row.name(counted.key, self.examples);
         }
         Ok(())
     }
@@ -194,6 +200,19 @@ impl Row {
             own_sources: KeyMap::new(),
             keys: KeyMap::new(),
             all_keys: BTreeSet::new(),
+            first_keys: BTreeSet::new(),
+        }
+    }
+
+    /// Keeps a key if it is among the first.
+    fn name(&mut self, key: &[u8], most: usize) {
+        let is_first = self.first_keys.len() < most
+            || self
+                .first_keys
+                .last()
+                .is_some_and(|last| key < last.as_slice());
+        if is_first && self.first_keys.insert(key.to_vec()) && self.first_keys.len() > most {
+            self.first_keys.pop_last();
         }
     }
 
@@ -244,6 +263,11 @@ impl Row {
             by_encrypted_dek_source: sources,
             distinct_keys: is_history.then(|| self.keys.len()),
             keys_sha256_hex: has_digests.then(|| digest_of_keys(&self.all_keys)),
+            examples: self
+                .first_keys
+                .iter()
+                .map(|key| key.escape_ascii().to_string())
+                .collect(),
             is_history,
         }
     }
@@ -259,8 +283,4 @@ fn digest_of_keys(keys: &BTreeSet<Vec<u8>>) -> String {
         context.update(key);
     }
     hex(context.finish().as_ref())
-}
-
-fn sha256_hex(bytes: &[u8]) -> String {
-    hex(digest::digest(&digest::SHA256, bytes).as_ref())
 }

@@ -2,7 +2,11 @@
 
 pub(crate) mod azure;
 pub(crate) mod cluster;
+pub(crate) mod config;
 pub(crate) mod doctor;
+pub(crate) mod migrate;
+pub(crate) mod replicas;
+pub(crate) mod retire;
 #[cfg(feature = "testing")]
 pub(crate) mod testkit;
 
@@ -45,7 +49,7 @@ Example:
 
 A rotation, by `kms key rotate` or in the vault, is picked up without a restart.")]
     Serve(Serve),
-    /// Create, list, rotate and disable keys of an embedded keyring.
+    /// Create, list, rotate and disable keys of an embedded keyring; prove that a key may go.
     #[command(
         subcommand,
         after_help = "Example:\n  kms key list --provider local:/var/lib/kms/keyring.json"
@@ -76,9 +80,40 @@ Example:
 
 Exit codes: 0 whatever was counted; with --verify, 1 if something stands in the way of a restart.")]
     Census(cluster::Census),
+    /// Rewrite a cluster's objects under the key that is written with now, under another provider,
+    /// or in clear.
+    #[command(after_help = "\
+Example:
+  kms migrate --etcd https://127.0.0.1:2379 --etcd-ca ca.crt --etcd-cert client.crt \\
+      --etcd-key-file client.key --encryption-config encryption.yaml --dry-run
+  kms migrate --etcd https://127.0.0.1:2379 --etcd-ca ca.crt --etcd-cert client.crt \\
+      --etcd-key-file client.key --encryption-config encryption.yaml --resource secrets --rate 200/s
+
+An object is swapped only if nobody has changed it meanwhile, and only after what is to be stored
+was seen to open. What does not open is named and left alone. An interrupted migration goes on with
+--resume.
+
+Exit codes: 0 all that was asked for is under the target, 1 something stayed, or it was stopped.")]
+    Migrate(migrate::Migrate),
     /// Read objects of a backup or an etcd, decrypted.
     #[command(subcommand)]
     Etcd(cluster::Etcd),
+    /// Check an `EncryptionConfiguration`, and plan the way from one to another.
+    #[command(
+        subcommand,
+        after_help = "Example:\n  kms config plan --from encryption.yaml --to wanted.yaml --census census.json"
+    )]
+    Config(config::Config),
+    /// Say whether every API server writes with a key already. Nothing may be rewritten before.
+    #[command(after_help = "\
+Example:
+  kms replicas --kms my-kms --key-id KEY_ID --replicas 3 --metrics-ca /etc/kubernetes/pki/ca.crt \\
+      --metrics-token-file token --metrics https://10.0.0.1:6443 --metrics https://10.0.0.2:6443 \\
+      --metrics https://10.0.0.3:6443
+
+Ask each API server by its own address: behind a load balancer one of them answers for all. Exit
+codes: 0 all of them do, 1 one does not or it is not known.")]
+    Replicas(replicas::ReplicasCheck),
     /// Say whether a key can serve a cluster, and if not, why, and what to do.
     #[command(
         subcommand,
@@ -194,10 +229,13 @@ pub(crate) enum Key {
     #[command(after_help = "Example:\n  kms key enable --provider local:keyring.json 1")]
     Enable(KeyVersion),
     /// Take a version out of use now, and let `purge` destroy it when its grace period is over.
-    /// Be sure that nothing is under it: what it wrapped can never be opened again after that.
-    #[command(
-        after_help = "Example:\n  kms key destroy --provider local:keyring.json 1 --grace-days 30"
-    )]
+    /// What it wrapped can never be opened again after that: let `kms key plan-retire` and
+    /// `kms key retire` prove first that nothing is under it.
+    #[command(after_help = "\
+Example:
+  kms key plan-retire KEY_ID --etcd URL --out evidence.json
+  kms key retire KEY_ID --evidence evidence.json --etcd URL --yes
+  kms key destroy --provider local:keyring.json 1 --grace-days 30")]
     Destroy(KeyDestroy),
     /// Save a version that is to be destroyed. It is disabled then; `enable` it to use it.
     #[command(after_help = "Example:\n  kms key restore --provider local:keyring.json 1")]
@@ -208,18 +246,50 @@ pub(crate) enum Key {
     /// Prove that the provider wraps and unwraps, and say with which key.
     #[command(after_help = "Example:\n  kms key status --provider local:keyring.json --json")]
     Status(KeyLook),
+    /// Say what still needs a key, and what to do until nothing does. Needs no key.
+    #[command(after_help = "\
+Example:
+  kms key plan-retire KEY_ID --snapshot backup.db
+  kms key plan-retire KEY_ID --etcd https://127.0.0.1:2379 --etcd-ca ca.crt \\
+      --backup monday.db --replica unix:/run/kms/kms.sock \\
+      --waive 'other-clusters=the key is of this one alone' --out evidence.json
+
+What was not scanned is in the way until it is waived by name, and so is what cannot be known: KMS v1
+values, which name no key, and damaged ones.
+
+Exit codes: 0 nothing is in the way, 1 something is, or it failed, 2 wrong usage.")]
+    PlanRetire(retire::PlanRetire),
+    /// Scan a cluster once more and record that a key may go, or refuse. Deletes nothing, and says
+    /// how to.
+    #[command(after_help = "\
+Example:
+  kms key retire KEY_ID --evidence evidence.json --etcd https://127.0.0.1:2379 --yes \\
+      --out retirement.json
+
+Exit codes: 0 it may go, 1 refused or failed, 2 wrong usage.")]
+    Retire(retire::Retire),
 }
 
 impl Key {
-    /// Whom it is about.
-    pub(crate) const fn target(&self) -> &KeyProvider {
-        match self {
+    /// Whom it is about, if that is a provider.
+    pub(crate) const fn target(&self) -> Option<&KeyProvider> {
+        Some(match self {
             Self::Create(target) | Self::Rotate(target) | Self::Purge(target) => target,
             Self::List(look) | Self::Status(look) => &look.target,
             Self::Disable(key) | Self::Enable(key) | Self::Restore(key) => &key.target,
             Self::Destroy(destroy) => &destroy.key.target,
             Self::Import(import) => &import.target,
             Self::Passphrase(passphrase) => &passphrase.target,
+            Self::PlanRetire(_) | Self::Retire(_) => return None,
+        })
+    }
+
+    /// Whether to answer as JSON.
+    pub(crate) fn wants_json(&self) -> bool {
+        match self {
+            Self::PlanRetire(plan) => plan.json,
+            Self::Retire(retire) => retire.json,
+            _ => self.target().is_some_and(|target| target.json),
         }
     }
 }

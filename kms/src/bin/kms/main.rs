@@ -13,8 +13,9 @@ use kms::Failure;
 use kms_core::{Clock, TokioClock};
 use tracing_subscriber::EnvFilter;
 
+use crate::args::config::Config;
 use crate::args::doctor::Doctor;
-use crate::args::{Cli, Command};
+use crate::args::{Cli, Command, Key};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -39,11 +40,16 @@ async fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Quickstart(args) => command::quickstart::run(args).await,
         Command::Serve(args) => command::serve::run(args, clock).await,
+        Command::Key(Key::PlanRetire(args)) => command::retire::run_plan(args, clock).await,
+        Command::Key(Key::Retire(args)) => command::retire::run_retire(args, clock).await,
         Command::Key(args) => command::key::run(args, clock).await,
         Command::Inspect(args) => command::inspect::run(&args),
         Command::Decrypt(args) => command::decrypt::run(args, clock).await,
         Command::Census(args) => command::census::run(args, clock).await,
+        Command::Migrate(args) => command::migrate::run(args, clock).await,
         Command::Etcd(args) => command::etcd::run(args, clock).await,
+        Command::Config(command) => command::config::run(command, clock).await,
+        Command::Replicas(args) => command::replicas::run(args, clock).await,
         #[cfg(feature = "testing")]
         Command::Testkit(args) => command::testkit::run(args, clock).await,
         Command::Doctor(command) => command::doctor::run(command, clock).await,
@@ -53,11 +59,15 @@ async fn run(command: Command) -> Result<(), Failure> {
 fn wants_json(command: &Command) -> bool {
     match command {
         Command::Quickstart(_) | Command::Serve(_) => false,
-        Command::Key(key) => key.target().json,
+        Command::Key(key) => key.wants_json(),
         Command::Inspect(args) => args.json,
         Command::Decrypt(args) => args.json,
         Command::Census(args) => args.json,
+        Command::Migrate(args) => args.json,
         Command::Etcd(_) => false,
+        Command::Config(Config::Check(args)) => args.json,
+        Command::Config(Config::Plan(args)) => args.json,
+        Command::Replicas(args) => args.json,
         #[cfg(feature = "testing")]
         Command::Testkit(_) => false,
         Command::Doctor(Doctor::Azure(args)) => args.json,

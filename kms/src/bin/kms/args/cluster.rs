@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Subcommand, ValueEnum};
 
 use super::azure::AzureArgs;
 
@@ -12,17 +12,19 @@ use super::azure::AzureArgs;
 pub(crate) struct Source {
     /// A snapshot that `etcdctl snapshot save` made, or the database (`member/snap/db`) of a
     /// member that is stopped. It is only read.
-    #[arg(
-        long,
-        value_name = "FILE",
-        required_unless_present = "etcd",
-        conflicts_with = "etcd"
-    )]
+    #[arg(long, value_name = "FILE", conflicts_with = "etcd")]
     pub(crate) snapshot: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) etcd: EtcdAddress,
+}
+
+/// How to reach a live etcd.
+#[derive(Args, Debug)]
+pub(crate) struct EtcdAddress {
     /// A live etcd: a member of the cluster, such as `https://127.0.0.1:2379`; several if given
-    /// several times. It is only read.
-    #[arg(long, value_name = "URL")]
-    pub(crate) etcd: Vec<String>,
+    /// several times.
+    #[arg(id = "etcd", long = "etcd", value_name = "URL")]
+    pub(crate) urls: Vec<String>,
     /// The certificate authority of etcd, in PEM.
     #[arg(long, value_name = "FILE", requires = "etcd")]
     pub(crate) etcd_ca: Option<PathBuf>,
@@ -48,6 +50,14 @@ pub(crate) struct Source {
     pub(crate) etcd_password_file: Option<PathBuf>,
 }
 
+/// For the commands that are nothing without objects.
+fn source_is_required() -> ArgGroup {
+    ArgGroup::new("objects")
+        .required(true)
+        .multiple(true)
+        .args(["snapshot", "etcd"])
+}
+
 /// What opens the objects.
 #[derive(Args, Debug)]
 pub(crate) struct Keys {
@@ -69,6 +79,7 @@ pub(crate) struct Keys {
 }
 
 #[derive(Args, Debug)]
+#[command(group = source_is_required())]
 pub(crate) struct Census {
     #[command(flatten)]
     pub(crate) source: Source,
@@ -130,6 +141,7 @@ pub(crate) struct Read {
 }
 
 #[derive(Args, Debug)]
+#[command(group = source_is_required())]
 pub(crate) struct EtcdGet {
     /// The etcd key, such as `/registry/secrets/default/db`.
     pub(crate) key: OsString,
@@ -141,6 +153,7 @@ pub(crate) struct EtcdGet {
 }
 
 #[derive(Args, Debug)]
+#[command(group = source_is_required())]
 pub(crate) struct EtcdExport {
     #[command(flatten)]
     pub(crate) read: Read,

@@ -46,7 +46,7 @@ pub(crate) async fn run(args: Census, clock: Arc<dyn Clock>) -> Result<(), Failu
     refuse_if_in_the_way(&outcome)
 }
 
-fn spinner() -> ProgressBar {
+pub(super) fn spinner() -> ProgressBar {
     if !io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
@@ -54,7 +54,7 @@ fn spinner() -> ProgressBar {
     ProgressBar::new_spinner().with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
-fn show(bar: &ProgressBar, progress: CensusProgress) {
+pub(super) fn show(bar: &ProgressBar, progress: CensusProgress) {
     bar.set_message(match progress.remaining {
         Some(left) => format!("{} objects, {left} to go", progress.objects),
         None => format!("{} objects, {} changes", progress.objects, progress.changes),

@@ -27,7 +27,12 @@ pub(crate) async fn run(command: Key, clock: Arc<dyn Clock>) -> Result<(), Failu
     if let Key::Status(look) = &command {
         return status(look, clock).await;
     }
-    let target = command.target();
+    let Some(target) = command.target() else {
+        return Err(Failure::usage(
+            "this is about no provider",
+            "see `kms key --help`",
+        ));
+    };
     if let Key::List(look) = &command
         && !target.provider.parse::<ProviderUri>()?.is_local()
     {
@@ -90,7 +95,7 @@ fn change(
             let changed = keyring.schedule_destruction(number(key, &keyring)?, grace)?;
             (
                 vec![changed],
-                "out of use; `kms key restore` saves it until it is purged",
+                "out of use; `kms key restore` saves it until it is purged. `kms key plan-retire` says whether something still needs it",
             )
         }
         Key::Restore(key) => (
@@ -106,7 +111,9 @@ fn change(
             };
             (destroyed, said)
         }
-        Key::Create(_) | Key::List(_) | Key::Status(_) => (keyring.list()?, ""),
+        Key::Create(_) | Key::List(_) | Key::Status(_) | Key::PlanRetire(_) | Key::Retire(_) => {
+            (keyring.list()?, "")
+        }
     })
 }
 

@@ -2,12 +2,16 @@
 
 pub(crate) mod census;
 mod cluster;
+pub(crate) mod config;
 pub(crate) mod decrypt;
 pub(crate) mod doctor;
 pub(crate) mod etcd;
 pub(crate) mod inspect;
 pub(crate) mod key;
+pub(crate) mod migrate;
 pub(crate) mod quickstart;
+pub(crate) mod replicas;
+pub(crate) mod retire;
 pub(crate) mod serve;
 pub(crate) mod signals;
 #[cfg(feature = "testing")]

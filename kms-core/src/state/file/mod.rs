@@ -1,0 +1,8 @@
+//! State in a file.
+
+mod frame;
+mod options;
+mod store;
+
+pub use options::FileStateOptions;
+pub use store::FileStateStore;

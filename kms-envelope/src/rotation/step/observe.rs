@@ -1,0 +1,268 @@
+//! What a provider shows.
+
+use kms_core::{KeyId, KeyState};
+
+use super::Turn;
+use crate::rotation::moment::Moment;
+use crate::rotation::state::{Changing, State};
+use crate::rotation::{Alert, KeyRecord, Observation, ObservedKey, ProviderName, Stage};
+
+impl State {
+    /// Takes in one look at a provider. Of one that replicas are not configured with only what is
+    /// known already counts.
+    pub(super) fn observed(&mut self, seen: &Observation, turn: &mut Turn) {
+        if self.is_configured(&seen.provider) {
+            self.note(seen, false, turn);
+            return;
+        }
+        for key in &seen.keys {
+            if let Some(at) = self.position(&key.id) {
+                self.look_again(at, &seen.provider, key, false, turn);
+            }
+        }
+        if seen.complete {
+            self.miss(seen);
+        }
+    }
+
+    /// Takes in one version that its provider came to know late.
+    pub(super) fn seen_late(
+        &mut self,
+        provider: &ProviderName,
+        key: &ObservedKey,
+        turn: &mut Turn,
+    ) {
+        if self.is_configured(provider) {
+            let seen = Observation::new(provider.clone(), vec![key.clone()]).with_complete(false);
+            self.note(&seen, true, turn);
+        }
+    }
+
+    fn is_configured(&self, provider: &ProviderName) -> bool {
+        self.providers.iter().any(|of| of.name == *provider)
+    }
+
+    fn note(&mut self, seen: &Observation, late: bool, turn: &mut Turn) {
+        for (at, key) in seen.keys.iter().enumerate() {
+            match self.position(&key.id) {
+                Some(known) => self.look_again(known, &seen.provider, key, late, turn),
+                None => self.meet(seen, at, late, turn),
+            }
+        }
+        if seen.complete {
+            self.miss(seen);
+        }
+        if let Some(current) = &seen.current {
+            self.is_told(&seen.provider, current, turn);
+        }
+        self.catch_up(turn);
+        self.prepare_newest(seen, turn);
+    }
+
+    /// A version that is known.
+    fn look_again(
+        &mut self,
+        at: usize,
+        provider: &ProviderName,
+        seen: &ObservedKey,
+        late: bool,
+        turn: &mut Turn,
+    ) {
+        let Some(key) = self
+            .keys
+            .get_mut(at)
+            .filter(|key| key.provider == *provider)
+        else {
+            return;
+        };
+        let could_read = key.health.can_unwrap();
+        key.health = seen.state;
+        let is_needed_again = key.is_live() && !could_read && seen.state.can_unwrap();
+        if key.stage == Stage::Pending {
+            key.active_at = seen.active_at.map(Moment::ceil).or(key.active_at);
+            if late && !key.late {
+                key.late = true;
+                turn.alerts.push(Alert::SeenLate {
+                    key: key.id.clone(),
+                });
+            }
+        }
+        if is_needed_again {
+            self.hurry(turn);
+        }
+    }
+
+    /// A version that is met for the first time.
+    fn meet(&mut self, seen: &Observation, at: usize, late: bool, turn: &mut Turn) {
+        let Some(new) = seen.keys.get(at) else {
+            return;
+        };
+        if !self.make_room() {
+            turn.alerts.push(Alert::NoRoom);
+            return;
+        }
+        let place = self.place_of(seen, at);
+        let active = self.active_position().filter(|active| {
+            let active = self.keys.get(*active);
+            active.is_some_and(|active| active.provider == seen.provider)
+        });
+        let head = active.or_else(|| self.prepared_position(&seen.provider));
+        let is_newer = head.is_some_and(|head| place > head);
+        let stage = if is_newer {
+            Stage::Pending
+        } else {
+            Stage::Previous
+        };
+        let mut key = self.record(new, &seen.provider, stage, turn.now);
+        key.late = active.is_some()
+            && is_newer
+            && (late || key.active_at.is_some_and(|instant| instant <= turn.now));
+        if key.late {
+            turn.alerts.push(Alert::SeenLate {
+                key: key.id.clone(),
+            });
+        }
+        self.keys.insert(place, key);
+        let is_awaited = |change: &Changing| match change {
+            Changing::Version { provider, .. } => *provider == seen.provider,
+            Changing::Reader { .. } => false,
+        };
+        if is_newer && self.changing.as_ref().is_some_and(is_awaited) {
+            self.changing = None;
+        }
+    }
+
+    /// A record of a key that is not known.
+    pub(super) fn record(
+        &self,
+        seen: &ObservedKey,
+        provider: &ProviderName,
+        stage: Stage,
+        now: Moment,
+    ) -> KeyRecord {
+        let mut key = KeyRecord::new(seen.id.clone(), provider.clone(), stage, now);
+        key.health = seen.state;
+        key.active_at = seen.active_at.map(Moment::ceil);
+        if let Some(material) = seen.material.as_ref().filter(|id| **id != seen.id) {
+            let root = self.key(material).map_or(material, KeyRecord::root).clone();
+            key.generation = self.next_generation(&root);
+            key.compromised = self
+                .keys
+                .iter()
+                .any(|other| other.compromised && *other.root() == root);
+            key.material = Some(root);
+        }
+        key
+    }
+
+    /// How many ids this material has had.
+    pub(super) fn next_generation(&self, root: &KeyId) -> u32 {
+        let same = self.keys.iter().filter(|key| key.root() == root);
+        let latest = same.map(|key| key.generation).max();
+        latest.map_or(1, |latest| latest.saturating_add(1))
+    }
+
+    /// Where among the known a new one belongs, by the order in which they are seen.
+    fn place_of(&self, seen: &Observation, at: usize) -> usize {
+        let known = |key: &ObservedKey| {
+            self.position(&key.id).filter(|place| {
+                self.keys
+                    .get(*place)
+                    .is_some_and(|it| it.provider == seen.provider)
+            })
+        };
+        let older = seen.keys.iter().take(at).rev().find_map(known);
+        let newer = seen.keys.iter().skip(at.saturating_add(1)).find_map(known);
+        older
+            .map(|older| older.saturating_add(1))
+            .or(newer)
+            .unwrap_or(self.keys.len())
+    }
+
+    /// Forgets the oldest key that is retired and gone, if there is no room otherwise.
+    pub(super) fn make_room(&mut self) -> bool {
+        if self.keys.len() < Self::MAX_KEYS {
+            return true;
+        }
+        let gone = self
+            .keys
+            .iter()
+            .position(|key| key.stage == Stage::Retired && key.health == KeyState::Destroyed);
+        if let Some(gone) = gone {
+            self.keys.remove(gone);
+        }
+        gone.is_some()
+    }
+
+    /// What is missing from a complete list is gone.
+    fn miss(&mut self, seen: &Observation) {
+        let is_missing = |key: &KeyRecord| {
+            key.provider == seen.provider && !seen.keys.iter().any(|it| it.id == key.id)
+        };
+        for key in self.keys.iter_mut().filter(|key| is_missing(key)) {
+            key.health = KeyState::Destroyed;
+        }
+    }
+
+    /// What the provider says that it wraps with, or would.
+    fn is_told(&mut self, provider: &ProviderName, current: &KeyId, turn: &mut Turn) {
+        let Some(at) = self.position(current) else {
+            return;
+        };
+        let is_writer = self.writer_provider() == Some(provider);
+        let Some(active) = self.active_position().filter(|_| is_writer) else {
+            return;
+        };
+        let Some(key) = self.keys.get(at).filter(|key| key.provider == *provider) else {
+            return;
+        };
+        if key.stage == Stage::Pending && at > active {
+            self.follow(at, turn);
+        } else if at != active {
+            turn.alerts.push(Alert::ProviderWentBack {
+                key: current.clone(),
+            });
+        }
+    }
+
+    /// A change that is being prepared is to the newest usable version of its provider: that is
+    /// what replicas will write with.
+    fn prepare_newest(&mut self, seen: &Observation, turn: &Turn) {
+        let provider = &seen.provider;
+        let Some(prepared) = self.prepared_position(provider) else {
+            return;
+        };
+        let is_due = |key: &KeyRecord| {
+            key.provider == *provider
+                && key.stage == Stage::Pending
+                && key.may_encrypt()
+                && (key.active_at.is_some_and(|at| at <= turn.now)
+                    || seen.current.as_ref() == Some(&key.id))
+        };
+        let newest = self.keys.iter().rposition(is_due);
+        let Some(newest) = newest.filter(|newest| *newest > prepared) else {
+            return;
+        };
+        let target = self.keys.get(newest).map(KeyRecord::as_target);
+        for older in self.keys.iter_mut().take(newest) {
+            if older.stage == Stage::Pending && older.provider == *provider {
+                older.leave(turn.now);
+            }
+        }
+        let task = self.new_task(turn.now, None);
+        if let (
+            Some(Changing::Reader {
+                target: old,
+                task: of,
+                ready,
+                ..
+            }),
+            Some(target),
+        ) = (&mut self.changing, target)
+        {
+            *old = target;
+            *of = task;
+            *ready = false;
+        }
+    }
+}
