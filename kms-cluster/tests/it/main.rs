@@ -5,5 +5,7 @@ mod broken;
 mod embedded;
 #[cfg(feature = "etcd")]
 mod etcd;
+#[cfg(feature = "api")]
+mod kube;
 mod model;
 mod snapshot;

@@ -65,7 +65,8 @@ pub(super) fn group(shared: &Shared, name: &str) -> Option<Value> {
 }
 
 fn describe(group: &str, versions: &[&str]) -> Value {
-    let version = |version: &str| json!({ "groupVersion": format!("{group}/{version}"), "version": version });
+    let version =
+        |version: &str| json!({ "groupVersion": format!("{group}/{version}"), "version": version });
     let all: Vec<_> = versions.iter().map(|it| version(it)).collect();
     json!({
         "name": group,

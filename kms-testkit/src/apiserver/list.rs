@@ -117,7 +117,10 @@ pub(super) async fn list(
     }
     let mut metadata = json!({ "resourceVersion": page.revision.to_string() });
     if let (Some(last), Some(fields)) = (&page.next, metadata.as_object_mut()) {
-        fields.insert("continue".to_owned(), json!(token(resource, page.revision, last)));
+        fields.insert(
+            "continue".to_owned(),
+            json!(token(resource, page.revision, last)),
+        );
         // How many follow is not said of a list that leaves some out.
         if let (Some(remaining), None) = (page.remaining, &asked.name) {
             fields.insert("remainingItemCount".to_owned(), json!(remaining));

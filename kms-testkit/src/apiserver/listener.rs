@@ -54,9 +54,8 @@ async fn connection(stream: TcpStream, acceptor: TlsAcceptor, shared: Arc<Shared
         .peer_certificates()
         .and_then(|chain| chain.first())
         .map(|certificate| certificate.to_vec());
-    let service = service_fn(move |request| {
-        respond(Arc::clone(&shared), certificate.clone(), request)
-    });
+    let service =
+        service_fn(move |request| respond(Arc::clone(&shared), certificate.clone(), request));
     // A client may go away at any time; nobody is there to be told.
     let _ = http1::Builder::new()
         .serve_connection(TokioIo::new(stream), service)
@@ -155,12 +154,7 @@ struct Call<'s> {
 }
 
 impl<'s> Call<'s> {
-    fn new(
-        shared: &'s Shared,
-        parts: Parts,
-        body: &[u8],
-        user: String,
-    ) -> Result<Self, Refusal> {
+    fn new(shared: &'s Shared, parts: Parts, body: &[u8], user: String) -> Result<Self, Refusal> {
         let header = |name| {
             let value = parts.headers.get(name)?;
             value.to_str().ok().map(str::to_owned)
@@ -220,7 +214,10 @@ impl<'s> Call<'s> {
                     namespace,
                     name,
                 };
-                let made = self.desk(resource, &place)?.create(self.body.clone()).await?;
+                let made = self
+                    .desk(resource, &place)?
+                    .create(self.body.clone())
+                    .await?;
                 Ok((201, form.show(made)))
             }
             Target::One(resource, place) => self.on_one(resource, place, form).await,
@@ -304,8 +301,17 @@ impl<'s> Call<'s> {
             group => format!("{}.{group}", attribute("resource")),
         };
         let namespace = Some(attribute("namespace")).filter(|it| !it.is_empty());
-        let verbs = [Verb::Get, Verb::List, Verb::Create, Verb::Update, Verb::Patch, Verb::Delete];
-        let verb = verbs.into_iter().find(|it| it.as_str() == attribute("verb"));
+        let verbs = [
+            Verb::Get,
+            Verb::List,
+            Verb::Create,
+            Verb::Update,
+            Verb::Patch,
+            Verb::Delete,
+        ];
+        let verb = verbs
+            .into_iter()
+            .find(|it| it.as_str() == attribute("verb"));
         let allowed = verb.is_some_and(|verb| self.shared.may(verb, &resource, namespace));
         let mut review = self.body.clone();
         if let Some(fields) = review.as_object_mut() {
@@ -344,7 +350,12 @@ fn route<'s>(
         }
         ["apis"] => return Ok(Target::Discovery(Some(discovery::groups(shared)))),
         ["apis", group] => return Ok(Target::Discovery(discovery::group(shared, group))),
-        ["apis", "authorization.k8s.io", "v1", "selfsubjectaccessreviews"] => {
+        [
+            "apis",
+            "authorization.k8s.io",
+            "v1",
+            "selfsubjectaccessreviews",
+        ] => {
             return Ok(Target::Review);
         }
         ["api", version, rest @ ..] => ("", *version, rest),
@@ -355,7 +366,11 @@ fn route<'s>(
         return Err(Refusal::ordered(503));
     }
     let (namespace, rest) = match rest {
-        [] => return Ok(Target::Discovery(discovery::resources(shared, group, version))),
+        [] => {
+            return Ok(Target::Discovery(discovery::resources(
+                shared, group, version,
+            )));
+        }
         // A namespace itself is an object without one.
         ["namespaces", namespace, rest @ ..] if !rest.is_empty() => (Some(*namespace), rest),
         rest => (None, rest),

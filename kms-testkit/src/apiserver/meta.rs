@@ -27,7 +27,10 @@ impl Form {
 
     fn of_one(media_type: &str) -> Option<Self> {
         let mut parts = media_type.split(';').map(str::trim);
-        let is_json = matches!(parts.next(), Some("application/json" | "application/*" | "*/*"));
+        let is_json = matches!(
+            parts.next(),
+            Some("application/json" | "application/*" | "*/*")
+        );
         let parameters: Vec<_> = parts.filter(|part| !part.starts_with("q=")).collect();
         let is_metadata = |form: &str| {
             parameters.contains(&form)
@@ -60,8 +63,16 @@ impl Form {
     }
 
     /// A list in this form; `metadata` is that of the list.
-    pub(super) fn show_list(self, resource: &Resource, metadata: Value, objects: Vec<Value>) -> Value {
-        let items: Vec<_> = objects.into_iter().map(|object| self.show(object)).collect();
+    pub(super) fn show_list(
+        self,
+        resource: &Resource,
+        metadata: Value,
+        objects: Vec<Value>,
+    ) -> Value {
+        let items: Vec<_> = objects
+            .into_iter()
+            .map(|object| self.show(object))
+            .collect();
         let (kind, api_version) = match self {
             Self::Whole => (format!("{}List", resource.kind), resource.api_version()),
             Self::Metadata => (
@@ -138,12 +149,32 @@ mod tests {
     fn merging_is_that_of_the_rfc() {
         for (target, patch, merged) in [
             (json!({"a": "b"}), json!({"a": "c"}), json!({"a": "c"})),
-            (json!({"a": "b"}), json!({"b": "c"}), json!({"a": "b", "b": "c"})),
-            (json!({"a": "b", "b": "c"}), json!({"a": null}), json!({"b": "c"})),
+            (
+                json!({"a": "b"}),
+                json!({"b": "c"}),
+                json!({"a": "b", "b": "c"}),
+            ),
+            (
+                json!({"a": "b", "b": "c"}),
+                json!({"a": null}),
+                json!({"b": "c"}),
+            ),
             (json!({"a": ["b"]}), json!({"a": "c"}), json!({"a": "c"})),
-            (json!({"a": {"b": "c"}}), json!({"a": {"b": "d", "c": null}}), json!({"a": {"b": "d"}})),
-            (json!({}), json!({"a": {"bb": {"ccc": null}}}), json!({"a": {"bb": {}}})),
-            (json!({"e": null}), json!({"a": 1}), json!({"e": null, "a": 1})),
+            (
+                json!({"a": {"b": "c"}}),
+                json!({"a": {"b": "d", "c": null}}),
+                json!({"a": {"b": "d"}}),
+            ),
+            (
+                json!({}),
+                json!({"a": {"bb": {"ccc": null}}}),
+                json!({"a": {"bb": {}}}),
+            ),
+            (
+                json!({"e": null}),
+                json!({"a": 1}),
+                json!({"e": null, "a": 1}),
+            ),
         ] {
             let mut target = target;
             merge(&mut target, &patch);
@@ -159,7 +190,10 @@ mod tests {
             ("*/*", Some(Form::Whole)),
             ("application/json;q=0.9", Some(Form::Whole)),
             (metadata, Some(Form::Metadata)),
-            (&format!("application/vnd.kubernetes.protobuf, {metadata}, application/json"), Some(Form::Metadata)),
+            (
+                &format!("application/vnd.kubernetes.protobuf, {metadata}, application/json"),
+                Some(Form::Metadata),
+            ),
             ("application/json;as=Table;g=meta.k8s.io;v=v1", None),
             ("application/vnd.kubernetes.protobuf", None),
         ] {

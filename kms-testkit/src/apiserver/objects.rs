@@ -81,7 +81,10 @@ impl<'s> Desk<'s> {
         self.set_type(&mut object)?;
         let metadata = metadata_mut(&mut object)?;
         metadata.insert("uid".to_owned(), json!(uid));
-        metadata.insert("creationTimestamp".to_owned(), json!("2026-01-01T00:00:00Z"));
+        metadata.insert(
+            "creationTimestamp".to_owned(),
+            json!("2026-01-01T00:00:00Z"),
+        );
         let swap = Swap::Create {
             value: self.seal(&encode(&object)?).await?,
         };

@@ -259,7 +259,12 @@ users:
     /// Requests of this kind since the start, refused ones included.
     #[must_use]
     pub fn calls(&self, verb: Verb) -> u64 {
-        self.shared.lock().calls.get(&verb).copied().unwrap_or_default()
+        self.shared
+            .lock()
+            .calls
+            .get(&verb)
+            .copied()
+            .unwrap_or_default()
     }
 
     /// Makes every continue token expire, as etcd's compaction does.

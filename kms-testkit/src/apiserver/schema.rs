@@ -78,7 +78,10 @@ impl Resource {
     pub(super) fn key(&self, namespace: Option<&str>, name: &str) -> Result<ObjectKey, Error> {
         let is_part = |part: &str| !part.is_empty() && !part.contains('/');
         if !is_part(name) || !namespace.is_none_or(is_part) {
-            return Err(Error::new(ErrorKind::InvalidInput, "a name is no segment of a path"));
+            return Err(Error::new(
+                ErrorKind::InvalidInput,
+                "a name is no segment of a path",
+            ));
         }
         ObjectKey::new(format!("{}{name}", self.prefix(namespace)))
     }

@@ -96,12 +96,7 @@ impl Shared {
         *calls = calls.saturating_add(1);
     }
 
-    pub(super) fn may(
-        &self,
-        verb: Verb,
-        resource: &str,
-        namespace: Option<&str>,
-    ) -> bool {
+    pub(super) fn may(&self, verb: Verb, resource: &str, namespace: Option<&str>) -> bool {
         let changing = self.lock();
         !changing
             .denials
@@ -112,12 +107,7 @@ impl Shared {
     /// What admission says of a change.
     pub(super) fn admit(&self, place: &Place) -> Result<(), Refusal> {
         match self.lock().refused.get(place) {
-            Some((code, why)) => Err(Refusal::admission(
-                *code,
-                &place.resource,
-                &place.name,
-                why,
-            )),
+            Some((code, why)) => Err(Refusal::admission(*code, &place.resource, &place.name, why)),
             None => Ok(()),
         }
     }

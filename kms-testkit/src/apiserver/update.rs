@@ -131,9 +131,8 @@ impl Change {
         let Some(fields) = given.as_object() else {
             return Err(Refusal::bad_request("the body is no mapping"));
         };
-        let is_metadata = |field: &String| {
-            matches!(field.as_str(), "apiVersion" | "kind" | "metadata")
-        };
+        let is_metadata =
+            |field: &String| matches!(field.as_str(), "apiVersion" | "kind" | "metadata");
         if matches!(self, Self::Apply(_)) && !fields.keys().all(is_metadata) {
             return Err(Refusal::bad_request(
                 "this server applies metadata alone; use a merge patch",

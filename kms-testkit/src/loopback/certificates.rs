@@ -55,10 +55,7 @@ impl Authority {
         leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         leaf.use_authority_key_identifier_extension = true;
         let certificate = leaf.signed_by(&key, &self.issuer).map_err(failed)?;
-        let chain = vec![
-            CertificateDer::from(certificate),
-            self.certificate.clone(),
-        ];
+        let chain = vec![CertificateDer::from(certificate), self.certificate.clone()];
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
         // No process-wide default: the provider is named here.
         let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -68,11 +65,10 @@ impl Authority {
         let builder = if takes_clients {
             let mut roots = RootCertStore::empty();
             roots.add(self.certificate.clone()).map_err(unfit)?;
-            let verifier =
-                WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
-                    .allow_unauthenticated()
-                    .build()
-                    .map_err(unfit)?;
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
+                .allow_unauthenticated()
+                .build()
+                .map_err(unfit)?;
             builder.with_client_cert_verifier(verifier)
         } else {
             builder.with_no_client_auth()

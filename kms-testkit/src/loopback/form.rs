@@ -57,6 +57,9 @@ mod tests {
     #[cfg(feature = "apiserver")]
     #[test]
     fn paths_are_taken_apart_before_they_are_decoded() {
-        assert_eq!(parse_path("/api/v1//a%2Fb/c+d"), ["api", "v1", "a/b", "c+d"]);
+        assert_eq!(
+            parse_path("/api/v1//a%2Fb/c+d"),
+            ["api", "v1", "a/b", "c+d"]
+        );
     }
 }

@@ -13,9 +13,8 @@ use tokio::task::JoinSet;
 
 /// Listens, and where.
 pub(crate) async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), Error> {
-    let failed = |source| {
-        Error::new(ErrorKind::Io, format!("listening on {address}")).with_source(source)
-    };
+    let failed =
+        |source| Error::new(ErrorKind::Io, format!("listening on {address}")).with_source(source);
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;
     Ok((listener, bound))
