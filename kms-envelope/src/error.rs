@@ -23,6 +23,8 @@ pub enum ErrorKind {
     NotReady,
     /// This build lacks what the data needs, or the format does not allow what was asked.
     Unsupported,
+    /// A checkpoint is damaged, or of another migration than this.
+    Checkpoint,
     /// A fault of this software or of its environment, such as no randomness.
     Internal,
 }
@@ -40,6 +42,7 @@ impl ErrorKind {
             Self::Protocol => "protocol",
             Self::NotReady => "not_ready",
             Self::Unsupported => "unsupported",
+            Self::Checkpoint => "checkpoint",
             Self::Internal => "internal",
         }
     }
@@ -60,6 +63,9 @@ impl ErrorKind {
             Self::Protocol => "check the KMS plugin's version and health",
             Self::NotReady => "check that the KMS answers Status and Encrypt, then try again",
             Self::Unsupported => "use a build with the feature that is named",
+            Self::Checkpoint => {
+                "begin again without the checkpoint; what is right already is not touched"
+            }
             Self::Internal => "report this as a defect",
         }
     }

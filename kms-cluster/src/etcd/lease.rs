@@ -2,7 +2,8 @@
 
 use core::time::Duration;
 
-use kms_core::object::{LeaseId, ObjectKey, Swap, SwapOutcome};
+use async_trait::async_trait;
+use kms_core::object::{GrantedLease, LeaseId, LeaseStore, ObjectKey, Swap, SwapOutcome};
 use kms_core::{CallOptions, Error, ErrorKind};
 use tonic::Status;
 
@@ -11,25 +12,9 @@ use super::cluster::{Call, Repeat};
 use super::proto::{LeaseGrantRequest, LeaseKeepAliveRequest, LeaseRevokeRequest};
 use super::status::Class;
 
-/// A lease as etcd granted it.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[non_exhaustive]
-pub struct GrantedLease {
-    /// Which one.
-    pub id: LeaseId,
-    /// How long it lives from now on, unless it is kept alive. etcd may give more than was asked.
-    pub time_to_live: Duration,
-}
-
-/// Leases, for those who share work: a claim is an object that hangs on its claimant's lease, and
-/// is gone when the claimant is.
-impl EtcdStore {
-    /// Takes a lease. `time_to_live` counts in whole seconds, at least one.
-    ///
-    /// # Errors
-    ///
-    /// Any kind. After an error a lease may have been granted; it runs out by itself.
-    pub async fn grant_lease(
+#[async_trait]
+impl LeaseStore for EtcdStore {
+    async fn grant_lease(
         &self,
         time_to_live: Duration,
         options: &CallOptions,
@@ -51,18 +36,12 @@ impl EtcdStore {
             })
             .await?;
         match (LeaseId::new(answer.id), seconds_of(answer.ttl)) {
-            (Some(id), Some(time_to_live)) => Ok(GrantedLease { id, time_to_live }),
+            (Some(id), Some(time_to_live)) => Ok(GrantedLease::new(id, time_to_live)),
             _ => Err(cluster.fault(ErrorKind::Protocol, "a lease without id or time")),
         }
     }
 
-    /// Lets a lease live as long as when it was granted, from now on; how long that is. `None` if
-    /// the lease is gone, and with it all that hung on it.
-    ///
-    /// # Errors
-    ///
-    /// Any kind. What counts then is the time since the last success.
-    pub async fn keep_lease_alive(
+    async fn keep_lease_alive(
         &self,
         lease: LeaseId,
         options: &CallOptions,
@@ -87,12 +66,7 @@ impl EtcdStore {
         Ok(seconds_of(answer.ttl))
     }
 
-    /// Gives a lease back; all objects that hang on it are deleted. Does nothing if it is gone.
-    ///
-    /// # Errors
-    ///
-    /// Any kind.
-    pub async fn revoke_lease(&self, lease: LeaseId, options: &CallOptions) -> Result<(), Error> {
+    async fn revoke_lease(&self, lease: LeaseId, options: &CallOptions) -> Result<(), Error> {
         let cluster = self.cluster();
         let call = Call {
             what: "revoking a lease",
@@ -116,13 +90,7 @@ impl EtcdStore {
         }
     }
 
-    /// Makes an object that hangs on a lease, if there is none of this key.
-    ///
-    /// # Errors
-    ///
-    /// As [`compare_and_swap`](kms_core::object::ObjectStore::compare_and_swap); in particular
-    /// [`ErrorKind::Conflict`] if the lease is gone.
-    pub async fn create_with_lease(
+    async fn create_with_lease(
         &self,
         key: &ObjectKey,
         value: Vec<u8>,

@@ -1,7 +1,8 @@
 //! A live etcd: read, compared and swapped over its own API.
 //!
 //! [`EtcdStore`] is an [`ObjectSource`](kms_core::object::ObjectSource) with history and an
-//! [`ObjectStore`](kms_core::object::ObjectStore). It needs etcd 3.4 or later.
+//! [`ObjectStore`](kms_core::object::ObjectStore) with
+//! [leases](kms_core::object::LeaseStore). It needs etcd 3.4 or later.
 //!
 //! ```no_run
 //! use kms_cluster::etcd::{EtcdOptions, EtcdStore, EtcdTls};
@@ -101,6 +102,5 @@ mod store;
 mod swap;
 mod watch;
 
-pub use lease::GrantedLease;
 pub use options::{EtcdOptions, EtcdTls, EtcdUser};
 pub use store::EtcdStore;

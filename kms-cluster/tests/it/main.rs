@@ -7,5 +7,6 @@ mod embedded;
 mod etcd;
 #[cfg(feature = "api")]
 mod kube;
+mod migrate;
 mod model;
 mod snapshot;

@@ -1,7 +1,7 @@
 //! Where a cluster keeps its objects, as traits: what a census reads and a migration writes.
 //!
 //! - [`ObjectSource`] gives stored bytes: a snapshot file, a live etcd, a store in memory.
-//! - [`ObjectStore`] is a source that can also compare and swap.
+//! - [`ObjectStore`] is a source that can also compare and swap; [`LeaseStore`] is one with leases.
 //! - [`Rewriter`] is the other way to re-encrypt: the no-op update of the Kubernetes API, which
 //!   never shows stored bytes.
 //!
@@ -32,6 +32,7 @@
 mod history;
 mod key;
 mod key_map;
+mod lease;
 mod rewriter;
 mod scan;
 mod source;
@@ -41,6 +42,7 @@ mod stored;
 pub use history::{HistoryOptions, HistoryPage, HistoryPosition, HistoryRecord};
 pub use key::ObjectKey;
 pub use key_map::KeyMap;
+pub use lease::{GrantedLease, LeaseStore};
 pub use rewriter::{
     ApiObject, ApiPage, ApiResource, ContinueToken, ListOptions, RewriteOutcome, Rewriter,
 };

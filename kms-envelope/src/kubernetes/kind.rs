@@ -33,6 +33,18 @@ impl ProviderKind {
             Self::KmsV2 => "kms-v2",
         }
     }
+
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
+        let all = [
+            Self::Identity,
+            Self::AesCbc,
+            Self::AesGcm,
+            Self::Secretbox,
+            Self::KmsV1,
+            Self::KmsV2,
+        ];
+        all.into_iter().find(|kind| kind.as_str() == name)
+    }
 }
 
 impl fmt::Display for ProviderKind {

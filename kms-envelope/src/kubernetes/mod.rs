@@ -27,6 +27,7 @@ mod manifest;
 mod transformer;
 mod value;
 
+pub(crate) use config::etcd_paths_of;
 pub use config::{
     EncryptionConfiguration, GroupResource, KmsApiVersion, KmsConfiguration, NamedKey,
     ProviderConfiguration, ResourceConfiguration, resource_of_etcd_key, resource_of_etcd_key_under,
@@ -34,4 +35,5 @@ pub use config::{
 pub use inspect::{ConfiguredNames, DamagedValue, DekSourceDigest, Inspection, inspect};
 pub use kind::{DekSourceType, ProviderKind};
 pub use manifest::{Manifest, ManifestOptions};
+pub(crate) use transformer::WrittenWith;
 pub use transformer::{KmsWriteState, Opened, Transformer, TransformerBuilder};

@@ -17,12 +17,20 @@
 //! ```
 
 mod census;
+mod migrate;
 mod place;
 mod take;
 
 pub use census::{
     Census, CensusOptions, CensusReport, CensusRow, DamagedObject, DekSourceCount, HistoryCensus,
     KeyIdUse, LiveCensus, NamespaceRow, ResourceCount,
+};
+pub use migrate::{
+    Checkpoint, CheckpointStore, ConfiguredReencryptors, Lookup, Migration, MigrationCounts,
+    MigrationEnd, MigrationOptions, MigrationPhase, MigrationProgress, MigrationReport,
+    MigrationScope, MigrationVerification, ObjectCheckpoints, OnKeyChange, Protection, Reading,
+    Reencryptor, ReencryptorOptions, Reencryptors, Remaining, RemainingReason, SharedMigration,
+    StopReason, TargetSelector, TransformerPair, WorkerOptions,
 };
 pub use place::Place;
 pub use take::{CensusProgress, take_census};

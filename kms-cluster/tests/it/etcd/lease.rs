@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use kms_core::ErrorKind;
-use kms_core::object::{FetchOptions, ObjectSource as _, SwapOutcome};
+use kms_core::object::{FetchOptions, LeaseStore as _, ObjectSource as _, SwapOutcome};
 
 use super::server::Server;
 use super::{call, connect, key};

@@ -16,4 +16,5 @@ pub use model::{
     EncryptionConfiguration, KmsApiVersion, KmsConfiguration, NamedKey, ProviderConfiguration,
     ResourceConfiguration,
 };
+pub(crate) use resource::etcd_paths_of;
 pub use resource::{GroupResource, resource_of_etcd_key, resource_of_etcd_key_under};

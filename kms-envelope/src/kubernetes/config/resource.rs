@@ -105,6 +105,41 @@ pub fn resource_of_etcd_key_under<'a>(
     }
 }
 
+/// Where under the server's prefix a resource is kept: paths that end with a slash, and single
+/// keys that do not. `None` if that is not known.
+///
+/// The allocations of service addresses and ports are kept with `services`, whose providers they
+/// have.
+pub(crate) fn etcd_paths_of(wanted: GroupResource<'_>) -> Option<Vec<String>> {
+    let GroupResource { group, resource } = wanted;
+    let own = |path: &str| Some(vec![format!("{path}/")]);
+    match (group, resource) {
+        ("", "services" | "serviceipallocations" | "servicenodeportallocations") => Some(
+            [
+                "ranges/secondaryserviceips",
+                "ranges/serviceips",
+                "ranges/servicenodeports",
+                "services/specs/",
+            ]
+            .map(String::from)
+            .to_vec(),
+        ),
+        ("", "endpoints") => own("services/endpoints"),
+        _ => {
+            let renamed = RENAMED.iter().find(|(_, kept)| *kept == (group, resource));
+            if let Some((segment, _)) = renamed {
+                own(segment)
+            } else if BUILT_IN.contains(&(group, resource)) {
+                own(resource)
+            } else if group.contains('.') && !resource.contains(['.', '/', '*']) {
+                own(&format!("{group}/{resource}"))
+            } else {
+                None
+            }
+        }
+    }
+}
+
 fn trim_slashes(mut path: &[u8]) -> &[u8] {
     while let Some(rest) = path.strip_prefix(b"/") {
         path = rest;
@@ -126,18 +161,23 @@ fn next_segment(path: &[u8]) -> Option<(&str, Option<&[u8]>)> {
 ///
 /// Alphabetical by group. Resources that are gone from Kubernetes stay: old backups hold them.
 fn built_in(segment: &str) -> Option<GroupResource<'static>> {
-    let (group, resource): (&str, &'static str) = match segment {
-        // Stored under another name.
-        "controllers" => ("", "replicationcontrollers"),
-        "minions" => ("", "nodes"),
-        "masterleases" => ("", "apiServerIPInfo"),
-        "peerserverleases" => ("", "apiServerPeerIPInfo"),
-        "ingress" => ("networking.k8s.io", "ingresses"),
-        "podsecuritypolicy" => ("policy", "podsecuritypolicies"),
-        _ => *BUILT_IN.iter().find(|(_, resource)| *resource == segment)?,
+    let renamed = RENAMED.iter().find(|(kept_as, _)| *kept_as == segment);
+    let (group, resource) = match renamed {
+        Some((_, wanted)) => *wanted,
+        None => *BUILT_IN.iter().find(|(_, resource)| *resource == segment)?,
     };
     Some(GroupResource { group, resource })
 }
+
+/// Resources that are stored under another name, behind that name.
+const RENAMED: &[(&str, (&str, &str))] = &[
+    ("controllers", ("", "replicationcontrollers")),
+    ("minions", ("", "nodes")),
+    ("masterleases", ("", "apiServerIPInfo")),
+    ("peerserverleases", ("", "apiServerPeerIPInfo")),
+    ("ingress", ("networking.k8s.io", "ingresses")),
+    ("podsecuritypolicy", ("policy", "podsecuritypolicies")),
+];
 
 /// Resources that are stored under their own name.
 const BUILT_IN: &[(&str, &str)] = &[
@@ -329,6 +369,38 @@ mod tests {
         }
         let found = resource_of_etcd_key_under(b"/", b"/pods/ns/x");
         assert_eq!(found, Some(GroupResource::new("", "pods")));
+    }
+
+    #[test]
+    fn a_resource_is_kept_where_its_keys_are() {
+        for name in [
+            "secrets",
+            "nodes",
+            "services",
+            "endpoints",
+            "deployments.apps",
+            "ingresses.networking.k8s.io",
+            "gadgets.snap.example",
+            "apiservices.apiregistration.k8s.io",
+        ] {
+            let paths = etcd_paths_of(GroupResource::parse(name)).unwrap();
+            for path in paths {
+                let key = match path.ends_with('/') {
+                    true => format!("/registry/{path}ns/a"),
+                    false => format!("/registry/{path}"),
+                };
+                let found = resource(&key).unwrap();
+                let is_same = found == name || path.starts_with("ranges/");
+                assert!(is_same, "{name}: {key} is of {found}");
+            }
+        }
+        for unknown in ["frobnications", "things.apps", "*.*", "a/b.example.org"] {
+            assert_eq!(
+                etcd_paths_of(GroupResource::parse(unknown)),
+                None,
+                "{unknown}"
+            );
+        }
     }
 
     #[test]

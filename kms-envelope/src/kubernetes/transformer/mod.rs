@@ -14,6 +14,7 @@ use kms_core::{CallOptions, Clock, KeyProvider, SecretBytes, SecureRandom};
 
 pub use self::builder::TransformerBuilder;
 pub use self::opened::Opened;
+pub(crate) use self::opened::WrittenWith;
 pub use self::state::KmsWriteState;
 use super::dek_cache::DekCache;
 use super::{DekSourceType, ProviderConfiguration, ProviderKind};

@@ -12,9 +12,19 @@ use crate::kubernetes::value::plaintext::Plaintext;
 pub struct Opened {
     pub(super) plaintext: Plaintext,
     pub(super) stale: bool,
+    /// Stale for another reason than the key id.
+    pub(super) is_old_form: bool,
+    pub(super) is_authenticated: bool,
     pub(super) provider: ProviderKind,
     pub(super) name: Option<Arc<str>>,
     pub(super) key_id: Option<KeyId>,
+}
+
+/// What [`Transformer::write`](super::Transformer::write) writes with.
+pub(crate) struct WrittenWith {
+    pub(crate) provider: ProviderKind,
+    pub(crate) name: Option<Arc<str>>,
+    pub(crate) key_id: Option<KeyId>,
 }
 
 impl Opened {
@@ -37,10 +47,29 @@ impl Opened {
         self.stale
     }
 
+    /// Whether it is stale whatever the KMS says: read by another provider or key than the first,
+    /// or of a form that is written no more.
+    pub(crate) const fn is_old_form(&self) -> bool {
+        self.is_old_form
+    }
+
+    /// Whether a tag vouches for what came out. `aescbc` has none, and KMS v1 data of Kubernetes
+    /// 1.24 and before neither: what was changed, or was opened with another key of the same name,
+    /// may have come out as garbage. What is stored as it is was not opened, so nothing vouches
+    /// for that.
+    #[must_use]
+    pub const fn is_authenticated(&self) -> bool {
+        self.is_authenticated
+    }
+
     /// The provider that opened it.
     #[must_use]
     pub const fn provider(&self) -> ProviderKind {
         self.provider
+    }
+
+    pub(crate) const fn shared_name(&self) -> Option<&Arc<str>> {
+        self.name.as_ref()
     }
 
     /// The name of the key, for KMS the name of the provider; none for `identity`.
@@ -61,9 +90,10 @@ impl fmt::Debug for Opened {
         f.debug_struct("Opened")
             .field("plaintext_len", &self.plaintext.as_slice().len())
             .field("stale", &self.stale)
+            .field("is_authenticated", &self.is_authenticated)
             .field("provider", &self.provider)
             .field("name", &self.name)
             .field("key_id", &self.key_id)
-            .finish()
+            .finish_non_exhaustive()
     }
 }

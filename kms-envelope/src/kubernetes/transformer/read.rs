@@ -42,6 +42,8 @@ impl Transformer {
                 EntryCipher::Identity => Ok(Opened {
                     plaintext: Plaintext::copy_of(value),
                     stale: false,
+                    is_old_form: false,
+                    is_authenticated: false,
                     provider: ProviderKind::Identity,
                     name: None,
                     key_id: None,
@@ -53,6 +55,7 @@ impl Transformer {
             match result {
                 Ok(mut opened) => {
                     opened.stale |= index != 0;
+                    opened.is_old_form |= index != 0;
                     return Ok(opened);
                 }
                 Err(error) => keep_first(&mut failure, error),
@@ -83,10 +86,12 @@ impl Transformer {
             Some(source) => source,
             None => self.unwrap(kms, &named).await?,
         };
-        let (plaintext, stale) = kms_v1::open(source.secret.expose(), aad, parts.body)?;
+        let (plaintext, is_cbc) = kms_v1::open(source.secret.expose(), aad, parts.body)?;
         Ok(Opened {
             plaintext,
-            stale,
+            stale: is_cbc,
+            is_old_form: is_cbc,
+            is_authenticated: !is_cbc,
             provider: ProviderKind::KmsV1,
             name: Some(Arc::clone(&kms.name)),
             key_id: None,
@@ -100,8 +105,8 @@ impl Transformer {
         if known.state.is_none() && !self.read_only {
             return Err(kms.no_state());
         }
-        let stale = known.key_id.is_none_or(|id| id.as_str() != object.key_id)
-            || (v2.judges_source_type && object.dek_source_type != v2.written);
+        let is_old_form = v2.judges_source_type && object.dek_source_type != v2.written;
+        let stale = is_old_form || known.key_id.is_none_or(|id| id.as_str() != object.key_id);
         let named = DekSourceRef {
             kind: Some(object.dek_source_type),
             key_id: Some(object.key_id),
@@ -125,6 +130,8 @@ impl Transformer {
         Ok(Opened {
             plaintext,
             stale,
+            is_old_form,
+            is_authenticated: true,
             provider: ProviderKind::KmsV2,
             name: Some(Arc::clone(&kms.name)),
             key_id: source.wrapped.key_id().cloned(),
@@ -193,6 +200,8 @@ impl LocalKeys {
                     return Ok(Opened {
                         plaintext,
                         stale: index != 0,
+                        is_old_form: index != 0,
+                        is_authenticated: self.kind != ProviderKind::AesCbc,
                         provider: self.kind,
                         name: Some(Arc::clone(&key.name)),
                         key_id: None,

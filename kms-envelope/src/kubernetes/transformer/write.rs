@@ -2,6 +2,7 @@
 
 use kms_core::{SecretBytes, WrapOptions, WrappedKey};
 
+use super::opened::WrittenWith;
 use super::{EntryCipher, KmsV1, LocalKeys, Transformer};
 use crate::kubernetes::ProviderKind;
 use crate::kubernetes::value::plaintext::wipe;
@@ -51,6 +52,24 @@ impl Transformer {
                 state.seal(prefix, self.random.as_ref(), etcd_key, plaintext)
             }
         }
+    }
+
+    /// What [`write`](Self::write) writes with; `None` if that is a KMS v2 without a state.
+    pub(crate) fn written_with(&self) -> Option<WrittenWith> {
+        let (provider, name, key_id) = match &self.entries.first()?.cipher {
+            EntryCipher::Identity => (ProviderKind::Identity, None, None),
+            EntryCipher::Local(keys) => (keys.kind, Some(&keys.keys.first()?.name), None),
+            EntryCipher::KmsV1(kms) => (ProviderKind::KmsV1, Some(&kms.kms.name), None),
+            EntryCipher::KmsV2(kms) => {
+                let state = kms.state.describe()?;
+                (ProviderKind::KmsV2, Some(&kms.kms.name), Some(state.key_id))
+            }
+        };
+        Some(WrittenWith {
+            provider,
+            name: name.cloned(),
+            key_id,
+        })
     }
 
     fn fill(&self, bytes: &mut [u8]) -> Result<(), Error> {

@@ -3,6 +3,7 @@
 pub(crate) mod azure;
 pub(crate) mod cluster;
 pub(crate) mod doctor;
+pub(crate) mod migrate;
 #[cfg(feature = "testing")]
 pub(crate) mod testkit;
 
@@ -75,6 +76,21 @@ Example:
 
 Exit codes: 0 whatever was counted; with --verify, 1 if something stands in the way of a restart.")]
     Census(cluster::Census),
+    /// Rewrite a cluster's objects under the key that is written with now, under another provider,
+    /// or in clear.
+    #[command(after_help = "\
+Example:
+  kms migrate --etcd https://127.0.0.1:2379 --etcd-ca ca.crt --etcd-cert client.crt \\
+      --etcd-key-file client.key --encryption-config encryption.yaml --dry-run
+  kms migrate --etcd https://127.0.0.1:2379 --etcd-ca ca.crt --etcd-cert client.crt \\
+      --etcd-key-file client.key --encryption-config encryption.yaml --resource secrets --rate 200/s
+
+An object is swapped only if nobody has changed it meanwhile, and only after what is to be stored
+was seen to open. What does not open is named and left alone. An interrupted migration goes on with
+--resume.
+
+Exit codes: 0 all that was asked for is under the target, 1 something stayed, or it was stopped.")]
+    Migrate(migrate::Migrate),
     /// Read objects of a backup or an etcd, decrypted.
     #[command(subcommand)]
     Etcd(cluster::Etcd),

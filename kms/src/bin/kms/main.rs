@@ -42,6 +42,7 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Inspect(args) => command::inspect::run(&args),
         Command::Decrypt(args) => command::decrypt::run(args, clock).await,
         Command::Census(args) => command::census::run(args, clock).await,
+        Command::Migrate(args) => command::migrate::run(args, clock).await,
         Command::Etcd(args) => command::etcd::run(args, clock).await,
         #[cfg(feature = "testing")]
         Command::Testkit(args) => command::testkit::run(args, clock).await,
@@ -56,6 +57,7 @@ fn wants_json(command: &Command) -> bool {
         Command::Inspect(args) => args.json,
         Command::Decrypt(args) => args.json,
         Command::Census(args) => args.json,
+        Command::Migrate(args) => args.json,
         Command::Etcd(_) => false,
         #[cfg(feature = "testing")]
         Command::Testkit(_) => false,

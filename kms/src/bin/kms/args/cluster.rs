@@ -19,10 +19,17 @@ pub(crate) struct Source {
         conflicts_with = "etcd"
     )]
     pub(crate) snapshot: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) etcd: EtcdAddress,
+}
+
+/// How to reach a live etcd.
+#[derive(Args, Debug)]
+pub(crate) struct EtcdAddress {
     /// A live etcd: a member of the cluster, such as `https://127.0.0.1:2379`; several if given
-    /// several times. It is only read.
-    #[arg(long, value_name = "URL")]
-    pub(crate) etcd: Vec<String>,
+    /// several times.
+    #[arg(id = "etcd", long = "etcd", value_name = "URL")]
+    pub(crate) urls: Vec<String>,
     /// The certificate authority of etcd, in PEM.
     #[arg(long, value_name = "FILE", requires = "etcd")]
     pub(crate) etcd_ca: Option<PathBuf>,

@@ -9,7 +9,7 @@ use kms_cluster::etcd::{EtcdOptions, EtcdTls, EtcdUser};
 use kms_core::Clock;
 use kms_envelope::kubernetes::EncryptionConfiguration;
 
-use crate::args::cluster::{Keys, Source};
+use crate::args::cluster::{EtcdAddress, Keys, Source};
 
 pub(crate) async fn open_source(
     source: &Source,
@@ -17,26 +17,29 @@ pub(crate) async fn open_source(
 ) -> Result<ClusterSource, Failure> {
     match &source.snapshot {
         Some(path) => ClusterSource::snapshot(path),
-        None => ClusterSource::etcd(etcd_options(source, clock)?).await,
+        None => ClusterSource::etcd(etcd_options(&source.etcd, clock)?).await,
     }
 }
 
-fn etcd_options(source: &Source, clock: &Arc<dyn Clock>) -> Result<EtcdOptions, Failure> {
-    let mut options = EtcdOptions::new(source.etcd.iter().cloned())?.with_clock(Arc::clone(clock));
-    if let Some(authority) = &source.etcd_ca {
+pub(crate) fn etcd_options(
+    etcd: &EtcdAddress,
+    clock: &Arc<dyn Clock>,
+) -> Result<EtcdOptions, Failure> {
+    let mut options = EtcdOptions::new(etcd.urls.iter().cloned())?.with_clock(Arc::clone(clock));
+    if let Some(authority) = &etcd.etcd_ca {
         let mut tls = EtcdTls::new(read_text(authority)?.as_bytes())?;
-        if let (Some(certificate), Some(key)) = (&source.etcd_cert, &source.etcd_key_file) {
+        if let (Some(certificate), Some(key)) = (&etcd.etcd_cert, &etcd.etcd_key_file) {
             tls = tls.with_client(
                 read_text(certificate)?.as_bytes(),
                 read_secret(key, MAX_KEY_FILE)?,
             )?;
         }
-        if let Some(name) = &source.etcd_server_name {
+        if let Some(name) = &etcd.etcd_server_name {
             tls = tls.with_server_name(name);
         }
         options = options.with_tls(tls);
     }
-    if let (Some(user), Some(file)) = (&source.etcd_user, &source.etcd_password_file) {
+    if let (Some(user), Some(file)) = (&etcd.etcd_user, &etcd.etcd_password_file) {
         options = options.with_user(EtcdUser::new(user, read_passphrase(file)?)?);
     }
     Ok(options)

@@ -7,6 +7,7 @@ pub(crate) mod doctor;
 pub(crate) mod etcd;
 pub(crate) mod inspect;
 pub(crate) mod key;
+pub(crate) mod migrate;
 pub(crate) mod quickstart;
 pub(crate) mod serve;
 pub(crate) mod signals;
