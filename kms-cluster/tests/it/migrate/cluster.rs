@@ -20,6 +20,7 @@ use kms_envelope::reencrypt::{
     ReencryptorOptions,
 };
 use kms_testkit::{FaultProvider, ManualClock, StaticProvider};
+use tokio::sync::Notify;
 
 pub(crate) type Plugin = FaultProvider<StaticProvider>;
 
@@ -61,6 +62,8 @@ pub(crate) struct Cluster {
     pub(crate) store: Arc<EmbeddedStore>,
     pub(crate) config: EncryptionConfiguration,
     pub(crate) clock: ManualClock,
+    /// Told by a store whose process is to die.
+    pub(crate) death: Arc<Notify>,
     plugins: BTreeMap<String, Arc<Plugin>>,
 }
 
@@ -79,6 +82,7 @@ impl Cluster {
             store: Arc::new(EmbeddedStore::new("test").with_cluster_id("cluster-1")),
             config,
             clock: ManualClock::new(),
+            death: Arc::default(),
             plugins: BTreeMap::new(),
         }
     }
@@ -240,10 +244,10 @@ impl Cluster {
         kept: Option<&dyn CheckpointStore>,
     ) -> Result<MigrationReport, Error> {
         self.try_migrate_in(store, to, options, kept)
-            .expect("it does not hang")
+            .expect("it does not die")
     }
 
-    /// `None` if it hangs.
+    /// `None` if it dies.
     pub(crate) fn try_migrate_in(
         &self,
         store: &dyn ObjectStore,
@@ -256,7 +260,19 @@ impl Cluster {
         if let Some(kept) = kept {
             migration = migration.with_checkpoints(kept);
         }
-        self.clock.run(migration.run(pending(), |_| {}))
+        self.run(async {
+            // Several may have died of it the last time.
+            tokio::select! {
+                biased;
+                () = self.death.notified() => {}
+                () = async {} => {}
+            }
+            tokio::select! {
+                biased;
+                () = self.death.notified() => None,
+                ended = migration.run(pending(), |_| {}) => Some(ended),
+            }
+        })
     }
 }
 

@@ -18,7 +18,7 @@ fn interrupted(
 ) -> MigrationReport {
     let victim = secret(1);
     let count = Mutex::new(0);
-    let store = Hooked::new(Arc::clone(&cluster.store), move |call| {
+    let store = Hooked::new(cluster, move |call| {
         if let Call::Swap(key) = call
             && key.to_string() == victim
         {
@@ -142,7 +142,7 @@ fn another_pass_takes_what_came_later() {
     let late = cluster.seal("v2:old", &secret(9), b"late");
     let inner = Arc::clone(&cluster.store);
     let swaps = Mutex::new(0);
-    let store = Hooked::new(Arc::clone(&cluster.store), move |call| {
+    let store = Hooked::new(&cluster, move |call| {
         let mut swaps = swaps.lock().unwrap();
         *swaps += usize::from(matches!(call, Call::Swap(_)));
         if *swaps == 3 {
@@ -173,7 +173,7 @@ fn a_lost_answer_is_looked_into_and_no_object_is_written_twice() {
     ] {
         let cluster = cluster();
         let met = Mutex::new(std::collections::BTreeSet::new());
-        let store = Hooked::new(Arc::clone(&cluster.store), move |call| match call {
+        let store = Hooked::new(&cluster, move |call| match call {
             Call::Swap(key) if met.lock().unwrap().insert(key.clone()) => lost,
             _ => Reaction::Pass,
         });
@@ -201,7 +201,7 @@ fn a_newer_key_is_not_replaced_by_an_older_one() {
         .unwrap();
     let (inner, plugin) = (Arc::clone(&cluster.store), cluster.shared_plugin("new"));
     let clock = cluster.clock.clone();
-    let store = Hooked::new(Arc::clone(&cluster.store), move |call| {
+    let store = Hooked::new(&cluster, move |call| {
         if let Call::Swap(key) = call
             && key.to_string() == secret(1)
         {

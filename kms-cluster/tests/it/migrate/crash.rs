@@ -6,8 +6,10 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use kms_envelope::Error;
 use kms_envelope::reencrypt::{CheckpointStore, MigrationEnd};
+use tokio::sync::Notify;
 
 use super::cluster::content;
+use super::store::die;
 use super::{Cluster, Hooked, Kept, Reaction, assert_complete, options, secret, writes};
 
 /// Dies at the n-th call to the store or the checkpoint, before or after it takes effect.
@@ -22,8 +24,8 @@ impl Death {
     fn react(&self) -> Reaction {
         let call = self.calls.fetch_add(1, Ordering::Relaxed);
         match (call == self.at, self.after) {
-            (true, false) => Reaction::Hang,
-            (true, true) => Reaction::HangAfter,
+            (true, false) => Reaction::Die,
+            (true, true) => Reaction::DieAfter,
             (false, _) => Reaction::Pass,
         }
     }
@@ -31,15 +33,15 @@ impl Death {
 
 /// A checkpoint that dies with the process.
 #[derive(Debug)]
-struct Mortal<'k>(&'k Kept, Arc<Death>);
+struct Mortal<'k>(&'k Kept, Arc<Death>, Arc<Notify>);
 
 impl Mortal<'_> {
     async fn react(&self, work: impl Future<Output = Result<(), Error>>) -> Result<(), Error> {
         match self.1.react() {
-            Reaction::Hang => std::future::pending().await,
-            Reaction::HangAfter => {
+            Reaction::Die => die(&self.2).await,
+            Reaction::DieAfter => {
                 work.await?;
-                std::future::pending().await
+                die(&self.2).await
             }
             _ => work.await,
         }
@@ -77,8 +79,8 @@ fn live_until(at: u64, after: bool) -> bool {
     let lived = {
         let death = Arc::clone(&death);
         let watched = Arc::clone(&death);
-        let store = Hooked::new(Arc::clone(&cluster.store), move |_| watched.react());
-        let mortal = Mortal(&kept, death);
+        let store = Hooked::new(&cluster, move |_| watched.react());
+        let mortal = Mortal(&kept, death, Arc::clone(&cluster.death));
         let ended = cluster.try_migrate_in(&store, "current", &options, Some(&mortal));
         ended.is_some()
     };
@@ -134,11 +136,11 @@ fn it_goes_on_where_it_stood() {
     cluster.fill("v2:old", 30);
     let kept = Kept::default();
     let swaps = Mutex::new(0);
-    let store = Hooked::new(Arc::clone(&cluster.store), move |call| {
+    let store = Hooked::new(&cluster, move |call| {
         let mut swaps = swaps.lock().unwrap();
         *swaps += u32::from(matches!(call, super::Call::Swap(_)));
         if *swaps > 20 {
-            Reaction::Hang
+            Reaction::Die
         } else {
             Reaction::Pass
         }
@@ -148,7 +150,7 @@ fn it_goes_on_where_it_stood() {
     assert!(ended.is_none());
     let scans = Arc::new(Mutex::new(0));
     let seen = Arc::clone(&scans);
-    let store = Hooked::new(Arc::clone(&cluster.store), move |call| {
+    let store = Hooked::new(&cluster, move |call| {
         *seen.lock().unwrap() += u32::from(*call == super::Call::Scan);
         Reaction::Pass
     });
@@ -170,8 +172,8 @@ fn a_checkpoint_of_another_migration_is_refused() {
     let cluster = Cluster::of_secrets(&["v2:new", "v2:old", "identity"]);
     cluster.fill("v2:old", 5);
     let kept = Kept::default();
-    let store = Hooked::new(Arc::clone(&cluster.store), |call| match call {
-        super::Call::Swap(_) => Reaction::Hang,
+    let store = Hooked::new(&cluster, |call| match call {
+        super::Call::Swap(_) => Reaction::Die,
         _ => Reaction::Pass,
     });
     let ended = cluster.try_migrate_in(&store, "current", &options(), Some(&kept));
@@ -208,8 +210,8 @@ fn another_cluster_is_another_migration() {
         let store = kms_cluster::embedded::EmbeddedStore::new("test").with_cluster_id(id);
         cluster.store = Arc::new(store);
         cluster.fill("v2:old", 5);
-        let store = Hooked::new(Arc::clone(&cluster.store), |call| match call {
-            super::Call::Swap(_) => Reaction::Hang,
+        let store = Hooked::new(&cluster, |call| match call {
+            super::Call::Swap(_) => Reaction::Die,
             _ => Reaction::Pass,
         });
         let options = options().with_resume(true);

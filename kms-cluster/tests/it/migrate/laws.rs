@@ -85,7 +85,7 @@ proptest! {
         loop {
             let (inner, script) = (Arc::clone(&cluster.store), Arc::clone(&script));
             let told = Arc::clone(&truth);
-            let store = Hooked::new(Arc::clone(&cluster.store), move |call| {
+            let store = Hooked::new(&cluster, move |call| {
                 let Some((act, sealed)) = script.lock().unwrap().next() else {
                     return Reaction::Pass;
                 };
@@ -106,7 +106,7 @@ proptest! {
                     (Act::Fail | Act::Lose, _) if *call == Call::Identity => Reaction::Pass,
                     (Act::Fail, _) => Reaction::Fail(ErrorKind::Unavailable),
                     (Act::Lose, _) => Reaction::Lose(ErrorKind::Unavailable),
-                    (Act::Die, _) => Reaction::Hang,
+                    (Act::Die, _) => Reaction::Die,
                     _ => Reaction::Pass,
                 }
             });

@@ -16,7 +16,7 @@ use super::{Call, Cluster, Hooked, Reaction, assert_complete, config, options, w
 fn r23_a_namespace_or_a_resource_is_migrated_and_the_rest_is_not_touched() {
     let entries: &[(&str, &[&str])] = &[
         ("secrets", &["v2:new", "identity"]),
-        ("configmaps, gadgets.example.org", &["v2:new", "identity"]),
+        ("configmaps, gadgets.example.org", &["aesgcm:k", "identity"]),
     ];
     let keys = [
         "/registry/secrets/team-a/one",
@@ -126,7 +126,7 @@ fn compaction_in_the_middle_does_not_end_it() {
     cluster.fill("identity", 60);
     let inner = Arc::clone(&cluster.store);
     let scans = Mutex::new(0);
-    let store = Hooked::new(Arc::clone(&cluster.store), move |call| {
+    let store = Hooked::new(&cluster, move |call| {
         let mut scans = scans.lock().unwrap();
         *scans += u32::from(*call == Call::Scan);
         if *call == Call::Scan && *scans % 4 == 0 {
@@ -158,7 +158,7 @@ fn all_pages_are_read_at_one_revision() {
     let late = cluster.seal("identity", "/registry/secrets/zz/late", b"late");
     let inner = Arc::clone(&cluster.store);
     let done = Mutex::new(false);
-    let store = Hooked::new(Arc::clone(&cluster.store), move |call| {
+    let store = Hooked::new(&cluster, move |call| {
         let mut done = done.lock().unwrap();
         if matches!(call, Call::Swap(_)) && !*done {
             *done = true;

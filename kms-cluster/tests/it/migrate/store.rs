@@ -10,6 +10,9 @@ use kms_core::object::{
     ScanPage, StoreIdentity, StoredObject, Swap, SwapOutcome,
 };
 use kms_core::{CallOptions, Error, ErrorKind};
+use tokio::sync::Notify;
+
+use super::Cluster;
 
 /// A call to the store.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -28,10 +31,10 @@ pub(crate) enum Reaction {
     Fail(ErrorKind),
     /// It happens, and fails all the same.
     Lose(ErrorKind),
-    /// It never ends, and nothing happens.
-    Hang,
-    /// It happens, and never ends.
-    HangAfter,
+    /// The process dies, and nothing happens.
+    Die,
+    /// It happens, and the process dies.
+    DieAfter,
 }
 
 type Hook = dyn FnMut(&Call) -> Reaction + Send;
@@ -39,16 +42,24 @@ type Hook = dyn FnMut(&Call) -> Reaction + Send;
 pub(crate) struct Hooked {
     inner: Arc<EmbeddedStore>,
     hook: Mutex<Box<Hook>>,
+    death: Arc<Notify>,
+}
+
+/// What happens to whoever is dead.
+pub(crate) async fn die<T>(death: &Notify) -> T {
+    death.notify_one();
+    std::future::pending().await
 }
 
 impl Hooked {
     pub(crate) fn new(
-        inner: Arc<EmbeddedStore>,
+        cluster: &Cluster,
         hook: impl FnMut(&Call) -> Reaction + Send + 'static,
     ) -> Self {
         Self {
-            inner,
+            inner: Arc::clone(&cluster.store),
             hook: Mutex::new(Box::new(hook)),
+            death: Arc::clone(&cluster.death),
         }
     }
 
@@ -66,10 +77,10 @@ impl Hooked {
                 work.await?;
                 Err(injected(kind))
             }
-            Reaction::Hang => std::future::pending().await,
-            Reaction::HangAfter => {
+            Reaction::Die => die(&self.death).await,
+            Reaction::DieAfter => {
                 work.await?;
-                std::future::pending().await
+                die(&self.death).await
             }
         }
     }

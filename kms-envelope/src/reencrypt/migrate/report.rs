@@ -161,7 +161,8 @@ impl fmt::Display for StopReason {
 pub struct MigrationCounts {
     /// Keys that were read, also those of other resources and namespaces.
     pub scanned: u64,
-    /// Objects of the scope that were opened and judged.
+    /// Objects of the scope that were judged: the sum of all that follow, but for conflicts. One that
+    /// was written in each of two passes counts twice.
     pub objects: u64,
     /// Were right already.
     pub right: u64,
@@ -192,6 +193,19 @@ impl MigrationCounts {
             left: with(self.left, other.left),
             conflicts: with(self.conflicts, other.conflicts),
         }
+    }
+
+    /// With what stays in the end, and a sum that fits.
+    pub(super) const fn settled(mut self, left: u64) -> Self {
+        self.left = left;
+        self.objects = self
+            .right
+            .saturating_add(self.rewritten)
+            .saturating_add(self.by_others)
+            .saturating_add(self.would_rewrite)
+            .saturating_add(self.gone)
+            .saturating_add(left);
+        self
     }
 
     pub(super) fn plus(self, other: Self) -> Self {

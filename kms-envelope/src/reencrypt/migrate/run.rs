@@ -236,7 +236,9 @@ impl Run<'_, '_> {
             }
             let counts = self.ledger.counts;
             let verified = verify(work, counts, total, stop.clone(), progress).await?;
+            let left = verified.remaining.count;
             self.ledger.remaining = verified.remaining;
+            self.ledger.counts = counts.settled(left);
             if self.ledger.remaining.may_pass == 0 || place.pass >= work.options.passes {
                 break verified.verification;
             }

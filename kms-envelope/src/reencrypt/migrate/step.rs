@@ -9,7 +9,7 @@ use crate::kubernetes::inspect;
 use crate::{Error, ErrorKind};
 
 /// How often one object may change under our hands before it is left for the next pass.
-const ATTEMPTS: u32 = 32;
+const MAX_CONFLICTS: u32 = 32;
 
 /// What became of an object.
 #[derive(Debug)]
@@ -88,9 +88,8 @@ impl<'s> Step<'s> {
             Lookup::Unknown => return Ok(left(&object, None, RemainingReason::UnknownResource)),
         };
         let mut unknown: Option<SecretBytes> = None;
-        let mut attempts = 0;
-        while attempts < ATTEMPTS {
-            let is_first = attempts == 0;
+        let mut is_first = true;
+        while *conflicts < MAX_CONFLICTS {
             let mut reading = self.open(reencryptor, &object).await?;
             if work.fault(reencryptor, &reading, object.revision).is_none() {
                 let is_ours = unknown.is_some_and(|ours| ours.expose() == object.value);
@@ -125,7 +124,7 @@ impl<'s> Step<'s> {
                 Swapped::Changed => *conflicts = conflicts.saturating_add(1),
                 Swapped::Unknown(ours) => unknown = Some(ours),
             }
-            attempts = attempts.saturating_add(1);
+            is_first = false;
             match self.fetch(&object.key).await? {
                 Some(now) => object = now,
                 None => return Ok(Outcome::Gone),
