@@ -19,6 +19,7 @@
 mod census;
 mod migrate;
 mod place;
+mod rewrite;
 mod take;
 
 pub use census::{
@@ -33,4 +34,9 @@ pub use migrate::{
     StopReason, TargetSelector, TransformerPair, WorkerOptions,
 };
 pub use place::Place;
+pub use rewrite::{
+    ApiMigration, ApiMigrationCounts, ApiMigrationEnd, ApiMigrationOptions, ApiMigrationPhase,
+    ApiMigrationProgress, ApiMigrationReport, ApiScope, ApiStopReason, LeftObject, LeftReason,
+    UnreadPlace,
+};
 pub use take::{CensusProgress, take_census};
