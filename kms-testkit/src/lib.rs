@@ -8,6 +8,7 @@
 //! - [`ManualClock`]: time that a test is in charge of.
 //! - `deterministic` (feature): keys, nonces and time out of one seed, for fuzzing harnesses.
 //! - `bench` (feature `criterion`): benchmark suites for whoever wrote a provider.
+//! - `apiserver` (by the feature of that name): a loopback Kubernetes API server.
 //! - `vault` (by the feature of that name): a loopback Azure Key Vault and Managed HSM.
 //!
 //! # A provider of your own
@@ -85,6 +86,9 @@
 //! ```
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(feature = "apiserver")]
+#[cfg_attr(docsrs, doc(cfg(feature = "apiserver")))]
+pub mod apiserver;
 #[cfg(feature = "criterion")]
 pub mod bench;
 mod clock;
@@ -92,6 +96,8 @@ pub mod conformance;
 #[cfg(all(feature = "deterministic", any(debug_assertions, fuzzing)))]
 pub mod deterministic;
 mod fault;
+#[cfg(any(feature = "apiserver", feature = "vault"))]
+mod loopback;
 pub mod objects;
 mod random;
 pub mod state;

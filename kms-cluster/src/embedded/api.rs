@@ -52,6 +52,22 @@ impl EmbeddedApi {
         ObjectKey::new(format!("{folder}{}", object.name()))
     }
 
+    /// Goes through all namespaces, if none is given: this is no place for speed.
+    async fn list_one(&self, options: &ListOptions) -> Result<ApiPage, Error> {
+        let mut all = ListOptions::new(options.resource.clone()).with_call(options.call.clone());
+        all.namespace.clone_from(&options.namespace);
+        let mut objects = Vec::new();
+        loop {
+            let page = self.list(&all).await?;
+            let named = |object: &ApiObject| Some(object.name()) == options.name.as_deref();
+            objects.extend(page.objects.into_iter().filter(named));
+            match page.next {
+                Some(next) => all.after = Some(next),
+                None => return Ok(ApiPage::new(objects, None)),
+            }
+        }
+    }
+
     fn object_at(
         &self,
         resource: &ApiResource,
@@ -121,6 +137,9 @@ fn read_token(token: &ContinueToken) -> Option<(Revision, ObjectKey)> {
 #[async_trait]
 impl Rewriter for EmbeddedApi {
     async fn list(&self, options: &ListOptions) -> Result<ApiPage, Error> {
+        if options.name.is_some() {
+            return self.list_one(options).await;
+        }
         let mut scan = ScanOptions::default()
             .with_call(options.call.clone())
             .with_prefix(folder(&options.resource, options.namespace.as_deref()))

@@ -5,6 +5,8 @@ mod broken;
 mod embedded;
 #[cfg(feature = "etcd")]
 mod etcd;
+#[cfg(feature = "api")]
+mod kube;
 mod migrate;
 mod model;
 mod retire;

@@ -316,6 +316,9 @@ pub struct ListOptions {
     pub resource: ApiResource,
     /// Only this namespace; all if there is none.
     pub namespace: Option<String>,
+    /// Only the object of this name, to look at one again: after a conflict, for instance. Of a
+    /// resource with namespaces there may be one in each, unless `namespace` is set too.
+    pub name: Option<String>,
     /// The most objects on a page. Zero is taken as one. The server may give fewer.
     pub page_limit: u32,
     /// Where to go on: [`ApiPage::next`] of the page before, with all else the same.
@@ -323,6 +326,16 @@ pub struct ListOptions {
 }
 
 impl ListOptions {
+    /// A list of one object: what is there under its name now.
+    #[must_use]
+    pub fn of_object(object: &ApiObject) -> Self {
+        Self {
+            namespace: object.namespace.clone(),
+            name: Some(object.name.clone()),
+            ..Self::new(object.resource.clone())
+        }
+    }
+
     /// A list of all objects of a resource, 500 at a time.
     #[must_use]
     pub fn new(resource: ApiResource) -> Self {
@@ -330,6 +343,7 @@ impl ListOptions {
             call: CallOptions::default(),
             resource,
             namespace: None,
+            name: None,
             page_limit: super::ScanOptions::DEFAULT_PAGE_LIMIT,
             after: None,
         }
@@ -349,6 +363,16 @@ impl ListOptions {
     /// [`ErrorKind::InvalidInput`] if it cannot be a segment of a path.
     pub fn with_namespace(mut self, namespace: impl Into<String>) -> Result<Self, Error> {
         self.namespace = Some(segment("namespace", namespace.into())?);
+        Ok(self)
+    }
+
+    /// Sets the name.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidInput`] if it cannot be a segment of a path.
+    pub fn with_name(mut self, name: impl Into<String>) -> Result<Self, Error> {
+        self.name = Some(segment("name", name.into())?);
         Ok(self)
     }
 
@@ -432,6 +456,10 @@ mod tests {
             assert!(
                 ListOptions::new(secrets()).with_namespace(bad).is_err(),
                 "list {bad:?}"
+            );
+            assert!(
+                ListOptions::new(secrets()).with_name(bad).is_err(),
+                "list of one {bad:?}"
             );
         }
         // RBAC names hold colons.

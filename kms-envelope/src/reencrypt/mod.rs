@@ -26,6 +26,7 @@ mod census;
 mod evidence;
 mod migrate;
 mod place;
+mod rewrite;
 mod take;
 
 pub use census::{
@@ -45,4 +46,9 @@ pub use migrate::{
     StopReason, TargetSelector, TransformerPair, WorkerOptions,
 };
 pub use place::Place;
+pub use rewrite::{
+    ApiMigration, ApiMigrationCounts, ApiMigrationEnd, ApiMigrationOptions, ApiMigrationPhase,
+    ApiMigrationProgress, ApiMigrationReport, ApiScope, ApiStopReason, LeftObject, LeftReason,
+    UnreadPlace,
+};
 pub use take::{CensusObserver, CensusProgress, take_census, take_census_observed};

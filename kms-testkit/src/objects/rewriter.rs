@@ -83,6 +83,7 @@ pub async fn run_rewriter<H: RewriterHarness>(harness: &H) -> Report {
         "a namespace lists its own objects alone",
         namespaces(harness).await,
     );
+    report.record("a name lists its own object alone", one_name(harness).await);
     report.record(
         "objects that stay are listed once while others come and go",
         moving(harness).await,
@@ -206,6 +207,30 @@ async fn namespaces<H: RewriterHarness>(harness: &H) -> Checked {
             &names(&objects),
             &expected,
             &format!("namespace {namespace}"),
+        )?;
+    }
+    Ok(Done::Checked)
+}
+
+async fn one_name<H: RewriterHarness>(harness: &H) -> Checked {
+    let rewriter = harness.server_with(OBJECTS).await?;
+    let everything = list(&*rewriter, ListOptions::new(harness.resource())).await?;
+    for object in &everything {
+        let found = list(&*rewriter, ListOptions::of_object(object)).await?;
+        ensure_eq(
+            &found,
+            &vec![object.clone()],
+            "an object listed by its name",
+        )?;
+    }
+    for (namespace, name) in [("a", "on"), ("none", "one"), ("b", "one,two")] {
+        let options = ListOptions::new(harness.resource())
+            .with_namespace(namespace)?
+            .with_name(name)?;
+        ensure_eq(
+            &list(&*rewriter, options).await?,
+            &Vec::new(),
+            "objects of a name that is not there",
         )?;
     }
     Ok(Done::Checked)

@@ -6,13 +6,10 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 
 use kms_core::{Clock, Error, ErrorKind, TokioClock};
-use tokio::net::TcpListener;
 
 use super::access::{Access, Kind};
 use super::admin::Admin;
-use super::certificates;
 use super::entra::{TokenKey, uuid};
-use super::fault::FaultScript;
 use super::material::KeyPool;
 use super::names::Names;
 use super::route::is_name;
@@ -22,6 +19,9 @@ use super::shifted_clock::ShiftedClock;
 use super::state::{Desk, DeskState, Entra, Network, Shared};
 use super::store::{BackupKey, Retention, Store};
 use super::throttle::Throttle;
+use crate::loopback::bind;
+use crate::loopback::certificates::Authority;
+use crate::loopback::script::Script;
 
 const DEFAULT_NAME: &str = "kms-testkit";
 const DEFAULT_TENANT: &str = "5a9c1d3e-7f42-4b8e-9c1a-2e6b8d4f7a90";
@@ -224,7 +224,8 @@ impl VaultBuilder {
                 clock: shifted,
             });
         }
-        let certificates = certificates::issue(hosts.clone())?;
+        let authority = Authority::new()?;
+        let tls = authority.listener(hosts.clone(), "kms-testkit loopback vault", false)?;
         let shared = Arc::new(Shared {
             clock,
             names,
@@ -245,7 +246,7 @@ impl VaultBuilder {
                 ..Entra::default()
             }),
         });
-        let serving = server::listen(listener, certificates.tls, Arc::clone(&shared));
+        let serving = server::listen(listener, tls, Arc::clone(&shared));
         let mut tasks = vec![tokio::spawn(serving).abort_handle()];
         let metadata = metadata.map(|(listener, address)| {
             let serving = server::listen_metadata(listener, Arc::clone(&shared));
@@ -255,7 +256,7 @@ impl VaultBuilder {
         Ok(Vault {
             shared,
             address,
-            ca_pem: certificates.ca_pem,
+            ca_pem: authority.ca_pem().to_owned(),
             tenant_id: self.tenant,
             host_names: hosts,
             vault,
@@ -295,21 +296,10 @@ impl VaultBuilder {
             throttle: Throttle::new(self.throttle_scale, self.limit_creation),
             network: Network::default(),
             tenant: self.tenant.clone(),
-            faults: FaultScript::default(),
+            faults: Script::default(),
             calls: BTreeMap::new(),
         };
         let host = names.store_host(kind, name);
         Arc::new(Desk::new(name.to_owned(), kind, host, is_default, state))
     }
-}
-
-async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), Error> {
-    let failed = |source| listening(address).with_source(source);
-    let listener = TcpListener::bind(address).await.map_err(failed)?;
-    let bound = listener.local_addr().map_err(failed)?;
-    Ok((listener, bound))
-}
-
-fn listening(address: SocketAddr) -> Error {
-    Error::new(ErrorKind::Io, format!("listening on {address}"))
 }

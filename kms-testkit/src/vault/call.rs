@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::refusal::Refusal;
+use crate::loopback::form::parse_form;
 
 /// A request, read wholly.
 #[derive(Debug)]
@@ -118,39 +119,6 @@ impl Answer {
     }
 }
 
-/// `a=b&c=d`, percent-decoded, `+` for a space.
-fn parse_form(text: &str) -> Vec<(String, String)> {
-    text.split('&')
-        .filter(|pair| !pair.is_empty())
-        .map(|pair| {
-            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            (percent_decode(key), percent_decode(value))
-        })
-        .collect()
-}
-
-/// Percent-decoding; what is not a valid escape stays as it is.
-fn percent_decode(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&first, tail)) = rest.split_first() {
-        rest = tail;
-        let escaped = match (first, tail) {
-            (b'%', [high, low, after @ ..]) => {
-                let digit = |byte: u8| char::from(byte).to_digit(16);
-                digit(*high).zip(digit(*low)).map(|(high, low)| {
-                    rest = after;
-                    u8::try_from(high << 4 | low).unwrap_or_default()
-                })
-            }
-            (b'+', _) => Some(b' '),
-            _ => None,
-        };
-        bytes.push(escaped.unwrap_or(first));
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
 /// Base64url without padding, which is how all bytes travel.
 pub(super) fn encode(bytes: &[u8]) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
@@ -163,17 +131,4 @@ pub(super) fn decode(field: &str, text: &str) -> Result<Vec<u8>, Refusal> {
             "Property {field} has invalid value: not base64url without padding."
         ))
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn forms_are_decoded() {
-        let form = parse_form("scope=https%3A%2F%2Fvault%2F.default&a+b=c%zz&flag");
-        assert_eq!(form[0].1, "https://vault/.default");
-        assert_eq!(form[1], ("a b".to_owned(), "c%zz".to_owned()));
-        assert_eq!(form[2], ("flag".to_owned(), String::new()));
-    }
 }

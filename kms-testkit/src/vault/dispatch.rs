@@ -54,7 +54,7 @@ pub(super) async fn serve(shared: &Arc<Shared>, desk: &Arc<Desk>, call: Call) ->
         };
     };
     desk.count(route.operation);
-    let fault = desk.lock().faults.next(route.operation);
+    let fault = desk.lock().faults.next(&route.operation);
     if let Some(Fault::Slow(by)) = fault {
         shared.clock.sleep_until(shared.clock.now() + by).await;
     }

@@ -58,7 +58,6 @@ mod admin;
 mod api_version;
 mod builder;
 mod call;
-mod certificates;
 mod dispatch;
 mod entra;
 mod execute;
@@ -76,7 +75,6 @@ mod shifted_clock;
 mod state;
 mod store;
 mod throttle;
-mod wire;
 
 pub use self::access::{Role, Scope};
 pub use self::builder::VaultBuilder;

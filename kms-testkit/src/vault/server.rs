@@ -10,9 +10,9 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use jiff::Timestamp;
 use rustls::ServerConfig;
+use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
+use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
 use super::admin;
@@ -22,7 +22,8 @@ use super::entra::{managed_identity, token, uuid};
 use super::fault::Fault;
 use super::refusal::Refusal;
 use super::state::Shared;
-use super::wire::{Body, Cut, empty, json, proxy_error, set, truncated, with_wrong_kid};
+use crate::loopback::accept;
+use crate::loopback::wire::{Body, Cut, empty, json, proxy_error, set, truncated};
 
 /// Larger requests are refused.
 const MAX_BODY: usize = 1024 * 1024;
@@ -54,24 +55,6 @@ pub(super) async fn listen_metadata(listener: TcpListener, shared: Arc<Shared>) 
 enum Door {
     Https,
     Metadata,
-}
-
-async fn accept<F>(listener: TcpListener, serve: impl Fn(TcpStream) -> F)
-where
-    F: Future<Output = ()> + Send + 'static,
-{
-    let mut connections = JoinSet::new();
-    loop {
-        tokio::select! {
-            accepted = listener.accept() => {
-                // A client that is gone already, or no more descriptors: the next one may do.
-                if let Ok((stream, _)) = accepted {
-                    connections.spawn(serve(stream));
-                }
-            }
-            Some(_) = connections.join_next() => {}
-        }
-    }
 }
 
 async fn connection(
@@ -147,6 +130,21 @@ async fn send(served: Served, mut headers: HeaderMap) -> Result<Response<Body>, 
             json(refusal.status, headers, &refusal.body())
         }
     })
+}
+
+/// Makes an answer name another version than the one that was used.
+fn with_wrong_kid(mut body: Value) -> Value {
+    let place = if body.get("kid").is_some() {
+        body.get_mut("kid")
+    } else {
+        body.pointer_mut("/key/kid")
+    };
+    if let Some(kid) = place
+        && let Some((head, _)) = kid.as_str().and_then(|kid| kid.rsplit_once('/'))
+    {
+        *kid = format!("{head}/{:032x}", u128::MAX).into();
+    }
+    body
 }
 
 /// What the service puts on every answer.

@@ -12,12 +12,13 @@ use serde::Deserialize;
 use super::access::{Access, Kind};
 use super::admin::Admin;
 use super::entra::{Directory, TokenKey};
-use super::fault::FaultScript;
+use super::fault::Fault;
 use super::material::KeyPool;
 use super::names::Names;
 use super::operation::Operation;
 use super::store::{BackupKey, Store};
 use super::throttle::Throttle;
+use crate::loopback::script::Script;
 
 /// One double: several stores and a token service behind one listener.
 pub(super) struct Shared {
@@ -43,7 +44,7 @@ pub(super) struct Shared {
 pub(super) struct Entra {
     pub(super) directory: Directory,
     pub(super) tenants: Vec<String>,
-    pub(super) faults: FaultScript,
+    pub(super) faults: Script<Operation, Fault>,
     pub(super) calls: BTreeMap<Operation, u64>,
 }
 
@@ -66,7 +67,7 @@ pub(super) struct DeskState {
     pub(super) throttle: Throttle,
     pub(super) network: Network,
     pub(super) tenant: String,
-    pub(super) faults: FaultScript,
+    pub(super) faults: Script<Operation, Fault>,
     pub(super) calls: BTreeMap<Operation, u64>,
 }
 

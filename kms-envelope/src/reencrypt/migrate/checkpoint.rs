@@ -142,7 +142,7 @@ impl Checkpoint {
     }
 }
 
-pub(super) fn to_json(value: &impl Serialize, most: usize) -> Result<Vec<u8>, Error> {
+pub(in crate::reencrypt) fn to_json(value: &impl Serialize, most: usize) -> Result<Vec<u8>, Error> {
     let mut bytes = serde_json::to_vec_pretty(value)
         .map_err(|error| Error::new(ErrorKind::Internal, error.to_string()))?;
     bytes.push(b'\n');

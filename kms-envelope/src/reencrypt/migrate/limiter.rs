@@ -9,7 +9,7 @@ use kms_core::Tick;
 /// Gives out moments that lie one interval apart. Up to a tenth of a second that nobody took is
 /// made up for, so that a late waker does not lower the rate.
 #[derive(Debug)]
-pub(super) struct Limiter {
+pub(in crate::reencrypt) struct Limiter {
     interval: Duration,
     next: Mutex<Tick>,
 }
@@ -17,7 +17,7 @@ pub(super) struct Limiter {
 const SLACK: Duration = Duration::from_millis(100);
 
 impl Limiter {
-    pub(super) fn new(per_second: NonZeroU32, now: Tick) -> Self {
+    pub(in crate::reencrypt) fn new(per_second: NonZeroU32, now: Tick) -> Self {
         Self {
             interval: Duration::from_secs(1)
                 .checked_div(per_second.get())
@@ -27,7 +27,7 @@ impl Limiter {
     }
 
     /// When the next one may go: now, or at a moment that is its own.
-    pub(super) fn reserve(&self, now: Tick) -> Tick {
+    pub(in crate::reencrypt) fn reserve(&self, now: Tick) -> Tick {
         let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
         let behind = now.since(*next);
         let turn = *next + behind.saturating_sub(SLACK);

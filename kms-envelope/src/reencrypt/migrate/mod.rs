@@ -1,12 +1,12 @@
 //! Rewriting what is stored under another key.
 
-mod checkpoint;
+pub(super) mod checkpoint;
 mod configured;
 mod feed;
-mod limiter;
+pub(super) mod limiter;
 mod object_checkpoints;
 mod options;
-mod progress;
+pub(super) mod progress;
 mod protection;
 mod reencryptor;
 mod report;

@@ -42,21 +42,65 @@ pub struct MigrationProgress {
 pub(super) struct Pace {
     phase: MigrationPhase,
     total: Option<u64>,
+    rate: Rate,
+    shown: Option<Tick>,
+}
+
+/// How much is done in a second, over the last half minute.
+#[derive(Debug)]
+pub(in crate::reencrypt) struct Rate {
     /// When how much was done, a second apart.
     marks: VecDeque<(Tick, u64)>,
-    shown: Option<Tick>,
 }
 
 const WINDOW: Duration = Duration::from_secs(30);
 const MARK_EVERY: Duration = Duration::from_secs(1);
-const SHOW_EVERY: Duration = Duration::from_millis(100);
+pub(in crate::reencrypt) const SHOW_EVERY: Duration = Duration::from_millis(100);
+
+impl Rate {
+    pub(in crate::reencrypt) fn new(now: Tick, done: u64) -> Self {
+        Self {
+            marks: VecDeque::from([(now, done)]),
+        }
+    }
+
+    /// The rate now; none at the beginning.
+    pub(in crate::reencrypt) fn measure(&mut self, now: Tick, done: u64) -> Option<f64> {
+        if self
+            .marks
+            .back()
+            .is_none_or(|(at, _)| now.since(*at) >= MARK_EVERY)
+        {
+            self.marks.push_back((now, done));
+        }
+        while self.marks.len() > 2
+            && self
+                .marks
+                .front()
+                .is_some_and(|(at, _)| now.since(*at) > WINDOW)
+        {
+            self.marks.pop_front();
+        }
+        self.marks.front().and_then(|(at, before)| {
+            let seconds = now.since(*at).as_secs_f64();
+            let more = done.saturating_sub(*before) as f64;
+            (seconds >= 0.5 && more > 0.0).then(|| more / seconds)
+        })
+    }
+}
+
+/// How long the rest takes at this rate.
+pub(in crate::reencrypt) fn eta(left: Option<u64>, per_second: Option<f64>) -> Option<Duration> {
+    let (left, per_second) = left.zip(per_second)?;
+    Duration::try_from_secs_f64(left as f64 / per_second).ok()
+}
 
 impl Pace {
     pub(super) fn new(phase: MigrationPhase, total: Option<u64>, done: u64, now: Tick) -> Self {
         Self {
             phase,
             total,
-            marks: VecDeque::from([(now, done)]),
+            rate: Rate::new(now, done),
             shown: None,
         }
     }
@@ -90,30 +134,9 @@ impl Pace {
         done: u64,
         counts: MigrationCounts,
     ) -> MigrationProgress {
-        if self
-            .marks
-            .back()
-            .is_none_or(|(at, _)| now.since(*at) >= MARK_EVERY)
-        {
-            self.marks.push_back((now, done));
-        }
-        while self.marks.len() > 2
-            && self
-                .marks
-                .front()
-                .is_some_and(|(at, _)| now.since(*at) > WINDOW)
-        {
-            self.marks.pop_front();
-        }
-        let per_second = self.marks.front().and_then(|(at, before)| {
-            let seconds = now.since(*at).as_secs_f64();
-            let more = done.saturating_sub(*before) as f64;
-            (seconds >= 0.5 && more > 0.0).then(|| more / seconds)
-        });
+        let per_second = self.rate.measure(now, done);
         let left = self.total.map(|total| total.saturating_sub(done));
-        let eta = left.zip(per_second).and_then(|(left, per_second)| {
-            Duration::try_from_secs_f64(left as f64 / per_second).ok()
-        });
+        let eta = eta(left, per_second);
         MigrationProgress {
             phase: self.phase,
             done,

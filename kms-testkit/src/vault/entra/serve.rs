@@ -7,12 +7,12 @@ use serde_json::{Value, json};
 
 use super::endpoint::{TokenAnswer, TokenService, answer};
 use super::metadata;
+use crate::loopback::wire::{self, Body, Cut, proxy_error, set, truncated};
 use crate::vault::access::Kind;
 use crate::vault::call::Call;
 use crate::vault::fault::Fault;
 use crate::vault::operation::Operation;
 use crate::vault::state::Shared;
-use crate::vault::wire::{self, Body, Cut, proxy_error, set, truncated};
 
 /// Serves the token service.
 pub(in crate::vault) async fn token(shared: &Shared, call: &Call) -> Result<Response<Body>, Cut> {
@@ -38,7 +38,7 @@ async fn disturbed(
         let mut entra = shared.entra();
         let calls = entra.calls.entry(operation).or_default();
         *calls = calls.saturating_add(1);
-        entra.faults.next(operation)
+        entra.faults.next(&operation)
     });
     match fault {
         Some(Fault::Drop) => return Err(Cut),

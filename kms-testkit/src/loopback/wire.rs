@@ -10,11 +10,11 @@ use http_body_util::{BodyExt as _, Full, StreamBody};
 use hyper::body::{Bytes, Frame};
 use serde_json::Value;
 
-pub(super) type Body = UnsyncBoxBody<Bytes, Cut>;
+pub(crate) type Body = UnsyncBoxBody<Bytes, Cut>;
 
 /// The connection ends here, on purpose.
 #[derive(Debug)]
-pub(super) struct Cut;
+pub(crate) struct Cut;
 
 impl fmt::Display for Cut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -25,13 +25,13 @@ impl fmt::Display for Cut {
 impl core::error::Error for Cut {}
 
 /// A value that cannot be a header is left out.
-pub(super) fn set(headers: &mut HeaderMap, name: &'static str, value: &str) {
+pub(crate) fn set(headers: &mut HeaderMap, name: &'static str, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {
         headers.insert(HeaderName::from_static(name), value);
     }
 }
 
-pub(super) fn json(status: u16, mut headers: HeaderMap, body: &Value) -> Response<Body> {
+pub(crate) fn json(status: u16, mut headers: HeaderMap, body: &Value) -> Response<Body> {
     set(
         &mut headers,
         "content-type",
@@ -40,12 +40,12 @@ pub(super) fn json(status: u16, mut headers: HeaderMap, body: &Value) -> Respons
     response(status, headers, full(body.to_string()))
 }
 
-pub(super) fn empty(status: u16, headers: HeaderMap) -> Response<Body> {
+pub(crate) fn empty(status: u16, headers: HeaderMap) -> Response<Body> {
     response(status, headers, full(String::new()))
 }
 
 /// As a proxy in between answers, which knows nothing of JSON.
-pub(super) fn proxy_error(status: u16) -> Response<Body> {
+pub(crate) fn proxy_error(status: u16) -> Response<Body> {
     let mut headers = HeaderMap::new();
     set(&mut headers, "content-type", "text/html");
     let text = format!("<html><body><h1>{status}</h1>upstream error</body></html>\n");
@@ -53,7 +53,7 @@ pub(super) fn proxy_error(status: u16) -> Response<Body> {
 }
 
 /// Promises the whole body and ends in its middle.
-pub(super) fn truncated(status: u16, mut headers: HeaderMap, body: &Value) -> Response<Body> {
+pub(crate) fn truncated(status: u16, mut headers: HeaderMap, body: &Value) -> Response<Body> {
     let mut text = body.to_string().into_bytes();
     set(
         &mut headers,
@@ -70,21 +70,6 @@ pub(super) fn truncated(status: u16, mut headers: HeaderMap, body: &Value) -> Re
     });
     let body = StreamBody::new(half.chain(end)).boxed_unsync();
     response(status, headers, body)
-}
-
-/// Makes an answer name another version than the one that was used.
-pub(super) fn with_wrong_kid(mut body: Value) -> Value {
-    let place = if body.get("kid").is_some() {
-        body.get_mut("kid")
-    } else {
-        body.pointer_mut("/key/kid")
-    };
-    if let Some(kid) = place
-        && let Some((head, _)) = kid.as_str().and_then(|kid| kid.rsplit_once('/'))
-    {
-        *kid = format!("{head}/{:032x}", u128::MAX).into();
-    }
-    body
 }
 
 fn full(text: String) -> Body {
