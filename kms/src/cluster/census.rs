@@ -3,7 +3,6 @@
 use core::ops::ControlFlow;
 use std::sync::Arc;
 
-use futures_util::FutureExt as _;
 use kms_cluster::etcd::EtcdStore;
 use kms_cluster::snapshot::Snapshot;
 use kms_core::object::{Revision, ScanOptions, StoredObject};
@@ -14,6 +13,7 @@ use kms_envelope::reencrypt::{
 use serde::Serialize;
 use tokio::runtime::Handle;
 
+use super::checker::Checker;
 use super::verify::{Verifier, check_plugins};
 use super::{ClusterSource, ObjectOpener, Verification};
 use crate::Failure;
@@ -163,12 +163,12 @@ pub async fn census(
     })
 }
 
-/// One pass over a file, on a thread of its own.
+/// One pass over a file, on a thread of its own; what is to be opened goes to a second one.
 async fn sweep(
     snapshot: Snapshot,
     options: CensusOptions,
     history: bool,
-    mut opener: Option<ObjectOpener>,
+    opener: Option<ObjectOpener>,
     mut progress: impl FnMut(CensusProgress) + Send + 'static,
 ) -> Result<(CensusReport, Option<Verifier>), Failure> {
     const EVERY: u64 = 4096;
@@ -178,7 +178,7 @@ async fn sweep(
         if history {
             census.reads_history(snapshot.info().compacted);
         }
-        let mut verifier = opener.as_ref().map(Verifier::new);
+        let mut checker = opener.map(|opener| Checker::start(opener, handle));
         let mut failure = None;
         let mut changes = 0_u64;
         snapshot.sweep(None, |record| {
@@ -189,12 +189,8 @@ async fn sweep(
                 }
                 if let (true, Some(value)) = (record.is_live, record.value) {
                     census.live(record.key, value, record.lease.is_some())?;
-                    if let (Some(verifier), Some(opener)) = (&mut verifier, &mut opener) {
-                        let mut check = Box::pin(verifier.check(opener, record.key, value));
-                        // Nearly always the DEK is known, and nothing waits.
-                        if check.as_mut().now_or_never().is_none() {
-                            handle.block_on(check);
-                        }
+                    if let Some(checker) = &mut checker {
+                        checker.add(record.key, value);
                     }
                 }
                 Ok(())
@@ -209,14 +205,19 @@ async fn sweep(
             }
             ControlFlow::Continue(())
         })?;
-        match failure {
-            Some(error) => Err(Failure::from(error)),
-            None => Ok((census.report(), verifier)),
+        if let Some(error) = failure {
+            return Err(Failure::from(error));
         }
+        let verifier = checker.map(Checker::finish).transpose()?;
+        Ok((census.report(), verifier))
     };
     tokio::task::spawn_blocking(work)
         .await
-        .map_err(|error| Failure::new("internal", error.to_string(), "report this as a defect"))?
+        .map_err(|error| died(error.to_string()))?
+}
+
+pub(super) fn died(what: String) -> Failure {
+    Failure::new("internal", what, "report this as a defect")
 }
 
 /// Page after page of a source that is asked; and the revision that was counted.

@@ -1,6 +1,7 @@
 //! A whole cluster's objects: counted, checked, exported; from a snapshot or a live etcd.
 
 mod census;
+mod checker;
 mod export;
 mod html;
 mod opener;
