@@ -7,6 +7,10 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod error;
+mod file;
+pub mod generate;
 pub mod image;
+pub mod manifest;
+pub mod settings;
 
 pub use error::{Error, ErrorKind};
