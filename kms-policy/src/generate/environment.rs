@@ -159,8 +159,8 @@ impl Environment<'_> {
             .create_container_request;
         let map = defaults.allow_env_regex_map.as_ref();
         if map.is_some_and(|map| map.contains_key(&variable.name)) {
-            // The rules compare it with the expression of the settings.
-            return Ok(None);
+            // The rules compare it with that expression.
+            return Ok(Some("$(validate-from-settings)".to_owned()));
         }
         Err(Error::new(
             ErrorKind::Unsupported,

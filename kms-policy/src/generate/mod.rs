@@ -100,6 +100,32 @@ impl Inputs {
     }
 }
 
+/// A UUID as a regular expression.
+const UUID: &str = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}";
+
+/// What containerd hides from a container that is not privileged.
+const MASKED_PATHS: [&str; 9] = [
+    "/proc/acpi",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/sys/firmware",
+];
+
+/// What it may then not write.
+const READONLY_PATHS: [&str; 6] = [
+    "/proc/asound",
+    "/proc/bus",
+    "/proc/fs",
+    "/proc/irq",
+    "/proc/sys",
+    "/proc/sysrq-trigger",
+];
+
 /// Makes policy data, offline.
 #[derive(Debug)]
 pub struct Generator<'a> {
@@ -168,7 +194,9 @@ impl<'a> Generator<'a> {
     }
 
     fn facts(&self, image: &str) -> Result<&'a ImageFacts, Error> {
-        self.images.facts(image).ok_or_else(|| {
+        let found = self.images.facts(image);
+        let latest = || self.images.facts(&with_tag(image));
+        found.or_else(latest).ok_or_else(|| {
             Error::new(
                 ErrorKind::Image,
                 format!("the lock file knows nothing of the image `{image}`"),
@@ -271,8 +299,15 @@ impl<'a> Generator<'a> {
         }
         match container {
             None => {
-                const NETWORK: &str = "^/var/run/netns/cni-[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$";
-                annotations.insert("nerdctl/network-namespace".to_owned(), NETWORK.to_owned());
+                let maker = if workload.pod.host_network {
+                    "cnitest"
+                } else {
+                    "cni"
+                };
+                annotations.insert(
+                    "nerdctl/network-namespace".to_owned(),
+                    format!("^/var/run/netns/{maker}-{UUID}$"),
+                );
             }
             Some(container) => {
                 annotations.insert(
@@ -291,41 +326,58 @@ impl<'a> Generator<'a> {
 
     /// The image's name, as containerd will have it.
     fn image_name(&self, image: &str) -> String {
-        let last = image.rsplit('/').next().unwrap_or_default();
-        let has_tag = last.contains([':', '@']);
-        if self.profile == Profile::AksAzl3 && !has_tag {
-            format!("{image}:latest")
-        } else {
+        if self.profile == Profile::Kata {
             image.to_owned()
+        } else {
+            with_tag(image)
         }
     }
 
     fn linux(&self, workload: &Workload, container: Option<&Container>) -> Linux {
         let settings = &self.settings.container(container.is_none()).linux;
         let is_privileged = container.is_some_and(|container| container.security.privileged);
-        let hidden = |paths: &[String]| {
+        let paths = |configured: &[String], of_containerd: &[&str]| {
             if is_privileged {
                 Vec::new()
+            } else if configured.is_empty() {
+                of_containerd
+                    .iter()
+                    .map(|path| (*path).to_owned())
+                    .collect()
             } else {
-                paths.to_vec()
+                configured.to_vec()
             }
         };
         let mut sysctl = settings.sysctl.clone();
         sysctl.extend(workload.pod.security.sysctls.iter().cloned());
         let is_newer = self.profile != Profile::AksAzl3;
+        let kinds = if workload.pod.host_network {
+            &["ipc", "mount"][..]
+        } else {
+            &["ipc", "uts", "mount"]
+        };
+        let namespaces = kinds.iter().map(|kind| Namespace {
+            r#type: kind,
+            path: "",
+        });
         Linux {
-            namespaces: ["ipc", "uts", "mount"]
-                .map(|kind| Namespace {
-                    r#type: kind,
-                    path: "",
-                })
-                .into(),
-            masked_paths: hidden(&settings.masked_paths),
-            readonly_paths: hidden(&settings.readonly_paths),
+            namespaces: namespaces.collect(),
+            masked_paths: paths(&settings.masked_paths, &MASKED_PATHS),
+            readonly_paths: paths(&settings.readonly_paths, &READONLY_PATHS),
             devices: is_newer.then(Vec::new),
             sysctl: is_newer
                 .then_some(sysctl)
                 .filter(|sysctl| !sysctl.is_empty()),
         }
+    }
+}
+
+/// The reference with the tag that it means.
+fn with_tag(image: &str) -> String {
+    let last = image.rsplit('/').next().unwrap_or_default();
+    if last.contains([':', '@']) {
+        image.to_owned()
+    } else {
+        format!("{image}:latest")
     }
 }

@@ -53,6 +53,11 @@ impl Volumes<'_> {
     }
 
     fn add(&mut self, volume: &Volume, mount: &VolumeMount) -> Result<(), Error> {
+        if mount.sub_path.is_some() {
+            // The kubelet mounts the part by itself, and the guest sees that alone.
+            self.shared(mount, access(mount.read_only));
+            return Ok(());
+        }
         match &volume.source {
             VolumeSource::EmptyDir { in_memory } => self.empty_dir(volume, mount, *in_memory),
             VolumeSource::HostPath { path } => {
@@ -216,16 +221,17 @@ impl Volumes<'_> {
         });
     }
 
-    /// Volumes of the image that the pod mounts nothing over.
+    /// Volumes of the image. What the pod mounts there hides one, and containerd makes it all the same.
     pub(super) fn of_image(&mut self, paths: &[String]) -> Result<(), Error> {
         if self.profile == Profile::AksAzl3 {
             return Ok(());
         }
         for path in paths {
+            let template = self.settings.volume("image_volume")?.clone();
+            self.add_storage(&template, path.clone());
             if mounts::find(self.mounts, path).is_some() {
                 continue;
             }
-            let template = self.settings.volume("image_volume")?.clone();
             let source = format!(
                 "{}{}$",
                 template.mount_source,

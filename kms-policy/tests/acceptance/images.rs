@@ -145,11 +145,12 @@ fn config(observed: &Observed) -> ImageConfig {
     let mut config = ImageConfig::default();
     config.env = observed.env.first().cloned();
     config.working_dir = observed.cwd.first().cloned();
-    let uid = observed.uid.first();
-    config.user = uid.map(|uid| match observed.gid.first() {
-        Some(gid) => format!("{uid}:{gid}"),
-        None => uid.to_string(),
-    });
+    // Where samples say whom to run as, the image's own user does not show.
+    config.user = match (observed.uid.first(), observed.gid.first()) {
+        (None, None) => None,
+        (Some(uid), None) => Some(uid.to_string()),
+        (uid, Some(gid)) => Some(format!("{}:{gid}", uid.unwrap_or(gid))),
+    };
     let all = observed.entrypoint_plus_cmd.first();
     match (observed.entrypoint.first(), all) {
         (Some(entrypoint), Some(all)) => {
