@@ -351,7 +351,7 @@ impl<'a> Generator<'a> {
         let mut sysctl = settings.sysctl.clone();
         sysctl.extend(workload.pod.security.sysctls.iter().cloned());
         let is_newer = self.profile != Profile::AksAzl3;
-        let kinds = if workload.pod.host_network {
+        let kinds = if container.is_none() && workload.pod.host_network {
             &["ipc", "mount"][..]
         } else {
             &["ipc", "uts", "mount"]
