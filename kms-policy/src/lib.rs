@@ -11,6 +11,9 @@ mod file;
 pub mod generate;
 pub mod image;
 pub mod manifest;
+mod policy;
+pub mod rules;
 pub mod settings;
 
 pub use error::{Error, ErrorKind};
+pub use policy::{MAX_ANNOTATIONS_LEN, Policy};
