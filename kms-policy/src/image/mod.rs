@@ -6,6 +6,8 @@
 
 mod facts;
 mod lock;
+mod verity;
 
 pub use facts::{ImageConfig, ImageFacts, LayerFacts};
 pub use lock::ImageLock;
+pub use verity::{HASH_LEN, VerityHasher, VerityOptions};
