@@ -5,9 +5,11 @@
 //! comes out the same on every machine.
 
 mod facts;
+mod layer;
 mod lock;
 mod verity;
 
 pub use facts::{ImageConfig, ImageFacts, LayerFacts};
+pub use layer::{LayerReading, LayerSummary};
 pub use lock::ImageLock;
 pub use verity::{HASH_LEN, VerityHasher, VerityOptions};
