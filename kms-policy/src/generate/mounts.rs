@@ -1,0 +1,132 @@
+//! Mounts that every container has.
+
+use crate::manifest::Container;
+use crate::settings::{MountSettings, Settings};
+
+/// Mounts that containerd makes for every container, then those of the settings.
+pub(super) fn standard(settings: &Settings, container: Option<&Container>) -> Vec<MountSettings> {
+    let is_privileged = container.is_some_and(|container| container.security.privileged);
+    let mut mounts = of_containerd(container.is_none(), is_privileged);
+    for mount in &settings.container(container.is_none()).mounts {
+        if is_wanted(settings, mount, container) {
+            add(&mut mounts, mount, container);
+        }
+    }
+    mounts
+}
+
+fn of_containerd(is_pause: bool, is_privileged: bool) -> Vec<MountSettings> {
+    let access = if is_privileged { "rw" } else { "ro" };
+    let mut mounts = vec![
+        mount("/proc", "proc", "proc", &["nosuid", "noexec", "nodev"]),
+        mount(
+            "/dev",
+            "tmpfs",
+            "tmpfs",
+            &["nosuid", "strictatime", "mode=755", "size=65536k"],
+        ),
+        mount(
+            "/dev/pts",
+            "devpts",
+            "devpts",
+            &[
+                "nosuid",
+                "noexec",
+                "newinstance",
+                "ptmxmode=0666",
+                "mode=0620",
+                "gid=5",
+            ],
+        ),
+        mount(
+            "/dev/shm",
+            "shm",
+            "tmpfs",
+            &["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"],
+        ),
+        mount(
+            "/dev/mqueue",
+            "mqueue",
+            "mqueue",
+            &["nosuid", "noexec", "nodev"],
+        ),
+        mount(
+            "/sys",
+            "sysfs",
+            "sysfs",
+            &["nosuid", "noexec", "nodev", access],
+        ),
+    ];
+    if !is_pause {
+        mounts.push(mount(
+            "/sys/fs/cgroup",
+            "cgroup",
+            "cgroup",
+            &["nosuid", "noexec", "nodev", "relatime", access],
+        ));
+    }
+    mounts
+}
+
+fn mount(destination: &str, source: &str, type_: &str, options: &[&str]) -> MountSettings {
+    MountSettings {
+        destination: destination.to_owned(),
+        source: source.to_owned(),
+        type_: type_.to_owned(),
+        options: options.iter().map(|option| (*option).to_owned()).collect(),
+    }
+}
+
+/// One whose destination is in the settings' list, or where the container mounts something itself.
+fn is_wanted(settings: &Settings, mount: &MountSettings, container: Option<&Container>) -> bool {
+    let destinations = &settings.typed.mount_destinations;
+    destinations.contains(&mount.destination)
+        || container.is_some_and(|container| {
+            let mut mounts = container.volume_mounts.iter();
+            mounts.any(|other| other.mount_path == mount.destination)
+        })
+}
+
+fn add(mounts: &mut Vec<MountSettings>, mount: &MountSettings, container: Option<&Container>) {
+    let mut mount = mount.clone();
+    if let Some(container) = container {
+        if mount.destination == "/dev/termination-log"
+            && let Some(path) = &container.termination_message_path
+        {
+            mount.destination.clone_from(path);
+        }
+    }
+    if mount.source.is_empty() && mount.type_ == "bind" {
+        mount.source = shared_source(&mount.destination);
+    }
+    if let Some(known) = find(mounts, &mount.destination) {
+        known.source = mount.source;
+        known.type_ = mount.type_;
+        known.options = mount.options;
+        return;
+    }
+    if let Some(container) = container
+        && ["/etc/hostname", "/etc/resolv.conf"].contains(&&*mount.destination)
+    {
+        let read_only = container.security.read_only_root_filesystem;
+        mount
+            .options
+            .push(if read_only { "ro" } else { "rw" }.to_owned());
+    }
+    mounts.push(mount);
+}
+
+pub(super) fn find<'m>(
+    mounts: &'m mut [MountSettings],
+    destination: &str,
+) -> Option<&'m mut MountSettings> {
+    mounts
+        .iter_mut()
+        .find(|mount| mount.destination == destination)
+}
+
+/// A file or directory that the shim shares with the guest: all that shows is its last name.
+pub(super) fn shared_source(path: &str) -> String {
+    let name = path.trim_end_matches('/').rsplit('/').next();
+    format!("$(sfprefix){}$", name.unwrap_or_default())
+}

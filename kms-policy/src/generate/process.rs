@@ -1,0 +1,140 @@
+//! The process of a container.
+
+use super::Profile;
+use super::data::{CapabilitySets, Process};
+use super::environment::{self, Environment};
+use super::user::user;
+use crate::Error;
+use crate::image::ImageFacts;
+use crate::manifest::{Container, Workload};
+use crate::settings::Settings;
+
+pub(super) fn process(
+    environment: &Environment<'_>,
+    image: &str,
+    facts: &ImageFacts,
+    container: Option<&Container>,
+) -> Result<Process, Error> {
+    let Environment {
+        settings,
+        profile,
+        workload,
+        ..
+    } = *environment;
+    let env = environment.variables(&facts.config, container)?;
+    let mut args = words(facts, container);
+    for word in &settings.container(container.is_none()).process.args {
+        if !args.contains(word) {
+            args.push(word.clone());
+        }
+    }
+    let mut substituted = args.clone();
+    environment::substitute_words(&mut substituted, &env);
+    let keeps_both = profile == Profile::Aks3_15;
+    let cwd = container
+        .and_then(|container| container.working_dir.clone())
+        .or_else(|| facts.config.working_dir.clone())
+        .filter(|path| !path.is_empty());
+    Ok(Process {
+        terminal: container.is_some_and(|container| container.tty),
+        user: user(profile, image, facts, workload, container)?,
+        deprecated_args: keeps_both.then(|| substituted.clone()),
+        args: if keeps_both { args } else { substituted },
+        env,
+        cwd: cwd.unwrap_or_else(|| "/".to_owned()),
+        capabilities: capabilities(settings, container),
+        no_new_privileges: no_new_privileges(settings, workload, container),
+    })
+}
+
+/// The command: that of the manifest, else that of the image.
+fn words(facts: &ImageFacts, container: Option<&Container>) -> Vec<String> {
+    let command = container.and_then(|container| container.command.clone());
+    let args = container.and_then(|container| container.args.clone());
+    let filled = |list: &Option<Vec<String>>| list.clone().unwrap_or_default();
+    let mut words = match &command {
+        Some(command) if !command.is_empty() => command.clone(),
+        _ => {
+            let mut words = filled(&facts.config.entrypoint);
+            if args.as_ref().is_none_or(Vec::is_empty) {
+                words.extend(filled(&facts.config.cmd));
+            }
+            words
+        }
+    };
+    words.extend(args.unwrap_or_default());
+    words
+}
+
+fn capabilities(settings: &Settings, container: Option<&Container>) -> CapabilitySets {
+    let mut names = vec!["$(default_caps)".to_owned()];
+    if let Some(container) = container {
+        let security = &container.security;
+        if security.privileged {
+            names = vec!["$(privileged_caps)".to_owned()];
+        } else {
+            let defaults = &settings.typed.common.capabilities.default_caps;
+            names = adjusted(
+                names,
+                defaults,
+                &security.added_capabilities,
+                &security.dropped_capabilities,
+            );
+        }
+    }
+    CapabilitySets {
+        bounding: names.clone(),
+        effective: names.clone(),
+        permitted: names,
+        ..CapabilitySets::default()
+    }
+}
+
+/// The default ones without those that are dropped and with those that are added.
+fn adjusted(
+    mut names: Vec<String>,
+    defaults: &[String],
+    added: &[String],
+    dropped: &[String],
+) -> Vec<String> {
+    if added.is_empty() && dropped.is_empty() {
+        return names;
+    }
+    names = defaults.to_vec();
+    for name in dropped {
+        if name == "ALL" {
+            names.clear();
+        } else {
+            let name = with_prefix(name);
+            names.retain(|known| *known != name);
+        }
+    }
+    for name in added {
+        let name = with_prefix(name);
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
+}
+
+fn with_prefix(name: &str) -> String {
+    let short = name.strip_prefix("CAP_").unwrap_or(name);
+    format!("CAP_{short}")
+}
+
+/// The pause container never gains rights; another unless it may, which is Kubernetes' default.
+fn no_new_privileges(
+    settings: &Settings,
+    workload: &Workload,
+    container: Option<&Container>,
+) -> bool {
+    let Some(container) = container else {
+        return true;
+    };
+    let own = container.security.allow_privilege_escalation;
+    match own.or(workload.pod.security.allow_privilege_escalation) {
+        Some(allowed) => !allowed,
+        None => settings.container(false).process.no_new_privileges,
+    }
+}

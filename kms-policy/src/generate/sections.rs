@@ -1,0 +1,159 @@
+//! Parts of the settings that become parts of a policy, in the order that genpolicy writes.
+
+use serde::ser::SerializeMap as _;
+use serde::{Serialize, Serializer};
+use serde_json::Value;
+
+use super::Profile;
+use crate::settings::Settings;
+use crate::{Error, ErrorKind};
+
+/// A part of the settings whose entries have an order.
+#[derive(Clone, Debug)]
+pub struct Section(Vec<(&'static str, SectionValue)>);
+
+#[derive(Clone, Debug)]
+enum SectionValue {
+    Plain(Value),
+    Ordered(Section),
+}
+
+impl Section {
+    /// The value of an entry, if that is no section by itself.
+    #[must_use]
+    pub fn value(&self, name: &str) -> Option<&Value> {
+        let entry = self.0.iter().find(|(known, _)| *known == name)?;
+        match &entry.1 {
+            SectionValue::Plain(value) => Some(value),
+            SectionValue::Ordered(_) => None,
+        }
+    }
+}
+
+impl Serialize for Section {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.0.len()))?;
+        for (name, value) in &self.0 {
+            match value {
+                SectionValue::Plain(value) => map.serialize_entry(name, value)?,
+                SectionValue::Ordered(section) => map.serialize_entry(name, section)?,
+            }
+        }
+        map.end()
+    }
+}
+
+/// The name of an entry, and the names in it where these have an order of their own.
+type Entry = (&'static str, &'static [&'static str]);
+
+const COMMON: &[Entry] = &[
+    ("cpath", &[]),
+    ("mount_source_cpath", &[]),
+    ("root_path", &[]),
+    ("sfprefix", &[]),
+    ("spath", &[]),
+    ("ipv4_a", &[]),
+    ("ip_p", &[]),
+    ("svc_name", &[]),
+    ("svc_name_downward_env", &[]),
+    ("dns_label", &[]),
+    ("s_source1", &[]),
+    ("s_source2", &[]),
+    ("dns_subdomain", &[]),
+    ("pod_uid", &[]),
+    ("default_caps", &[]),
+    ("privileged_caps", &[]),
+    ("virtio_blk_storage_classes", &[]),
+    ("smb_storage_classes", &["name", "mount_options"]),
+    ("image_layer_verification", &[]),
+];
+
+const REQUEST_DEFAULTS: &[Entry] = &[
+    (
+        "CreateContainerRequest",
+        &["allow_env_regex", "allow_env_regex_map"],
+    ),
+    ("CopyFileRequest", &[]),
+    (
+        "ExecProcessRequest",
+        &["allowed_commands", "commands", "regex"],
+    ),
+    (
+        "UpdateRoutesRequest",
+        &["forbidden_device_names", "forbidden_source_regex"],
+    ),
+    (
+        "UpdateInterfaceRequest",
+        &["allow_raw_flags", "forbidden_names", "forbidden_hw_addrs"],
+    ),
+    (
+        "AddARPNeighborsRequest",
+        &[
+            "forbidden_device_names",
+            "forbidden_cidrs_regex",
+            "allowed_states",
+        ],
+    ),
+    ("CloseStdinRequest", &[]),
+    ("GetDiagnosticDataRequest", &[]),
+    ("ReadStreamRequest", &[]),
+    ("UpdateEphemeralMountsRequest", &[]),
+    ("WriteStreamRequest", &[]),
+];
+
+pub(super) fn common(settings: &Settings) -> Result<Section, Error> {
+    section(settings, "common", COMMON)
+}
+
+pub(super) fn request_defaults(settings: &Settings) -> Result<Section, Error> {
+    section(settings, "request_defaults", REQUEST_DEFAULTS)
+}
+
+/// A part that has no order of its own.
+pub(super) fn whole(settings: &Settings, name: &str) -> Result<Value, Error> {
+    let found = settings.document.get(name);
+    found.cloned().ok_or_else(|| missing(name))
+}
+
+/// A part that only one profile has.
+pub(super) fn of_kata(settings: &Settings, profile: Profile, name: &str) -> Option<Value> {
+    let is_kata = profile == Profile::Kata;
+    settings.document.get(name).filter(|_| is_kata).cloned()
+}
+
+fn missing(name: &str) -> Error {
+    Error::new(ErrorKind::Settings, "is missing").at(name)
+}
+
+fn section(settings: &Settings, name: &str, entries: &[Entry]) -> Result<Section, Error> {
+    let found = settings.document.get(name).ok_or_else(|| missing(name))?;
+    let unknown = found.as_object().and_then(|map| {
+        map.keys()
+            .find(|key| entries.iter().all(|(known, _)| known != *key))
+    });
+    if let Some(key) = unknown {
+        // Rules may read it, and genpolicy would have left it out: neither is to be guessed.
+        return Err(
+            Error::new(ErrorKind::Settings, "is not known to any profile")
+                .at(format!("{name}.{key}")),
+        );
+    }
+    let taken = entries.iter().filter_map(|(entry, inner)| {
+        let value = found.get(entry)?;
+        Some((*entry, ordered(value, inner)))
+    });
+    Ok(Section(taken.collect()))
+}
+
+fn ordered(value: &Value, names: &[&'static str]) -> SectionValue {
+    match value {
+        Value::Object(map) if !names.is_empty() => {
+            let entries = names.iter().filter_map(|name| {
+                let value = map.get(*name)?;
+                Some((*name, SectionValue::Plain(value.clone())))
+            });
+            SectionValue::Ordered(Section(entries.collect()))
+        }
+        value => SectionValue::Plain(value.clone()),
+    }
+}

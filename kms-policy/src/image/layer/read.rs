@@ -1,0 +1,400 @@
+//! One pass over a layer's tar.
+
+use std::io::{self, Read};
+
+use ring::digest::{Context, SHA256};
+
+use super::index;
+use super::tree::{self, Inode, ROOT, S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFREG, Tree};
+use crate::image::{VerityHasher, VerityOptions};
+use crate::policy::hex;
+use crate::{Error, ErrorKind};
+
+/// The longest `/etc/passwd` or `/etc/group`, in bytes.
+const MAX_ACCOUNTS: u64 = 4 * 1024 * 1024;
+/// Where the target of a link lies in a header.
+const LINK_NAME_AT: u64 = 157;
+/// The mark of a directory that hides what lies below it.
+const OPAQUE: &[u8] = b".wh..wh..opq";
+/// What the name of a file that hides another begins with.
+const WHITEOUT: &[u8] = b".wh.";
+
+/// What one layer is.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct LayerSummary {
+    /// The digest of the uncompressed tar, `sha256:…`.
+    pub diff_id: String,
+    /// The root hash of dm-verity over the indexed tar, 64 hexadecimal digits.
+    pub verity: String,
+    /// What the layer says of `/etc/passwd`.
+    pub passwd: LayerReading,
+    /// What the layer says of `/etc/group`.
+    pub group: LayerReading,
+}
+
+/// What a layer says of one file.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum LayerReading {
+    /// Nothing: that of the layers below counts.
+    #[default]
+    Absent,
+    /// It is deleted.
+    Deleted,
+    /// It is this text.
+    Text(String),
+}
+
+impl LayerReading {
+    /// Puts this layer over those below.
+    pub fn over(&self, below: &mut Option<String>) {
+        match self {
+            Self::Absent => {}
+            Self::Deleted => *below = None,
+            Self::Text(text) => *below = Some(text.clone()),
+        }
+    }
+}
+
+impl LayerSummary {
+    /// Reads an uncompressed tar to its end, in one pass. Memory grows with the number of files, never
+    /// with their content.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Io`] if it cannot be read; [`ErrorKind::Image`] if it is no tar, or holds more
+    /// names than there is memory for.
+    pub fn read(tar: impl Read) -> Result<Self, Error> {
+        let mut archive = tar::Archive::new(Tee::new(tar)?);
+        let mut layer = Layer {
+            tree: Tree::new(),
+            passwd: LayerReading::Absent,
+            group: LayerReading::Absent,
+        };
+        for entry in archive.entries().map_err(broken)? {
+            layer.add(entry.map_err(broken)?)?;
+        }
+        let mut tee = archive.into_inner();
+        io::copy(&mut tee, &mut io::sink()).map_err(broken)?;
+        let Tee {
+            digest,
+            mut verity,
+            len,
+            ..
+        } = tee;
+        verity.update(&index::index(&layer.tree, len)?);
+        Ok(Self {
+            diff_id: format!("sha256:{}", hex(digest.finish().as_ref())),
+            verity: hex(&verity.finish()?),
+            passwd: layer.passwd,
+            group: layer.group,
+        })
+    }
+}
+
+fn broken(error: io::Error) -> Error {
+    let kind = match error.kind() {
+        io::ErrorKind::Other | io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
+            ErrorKind::Image
+        }
+        _ => ErrorKind::Io,
+    };
+    Error::new(kind, format!("a layer cannot be read: {error}")).with_source(error)
+}
+
+/// Hashes what passes through it.
+struct Tee<R> {
+    inner: R,
+    digest: Context,
+    verity: VerityHasher,
+    len: u64,
+}
+
+impl<R> Tee<R> {
+    fn new(inner: R) -> Result<Self, Error> {
+        Ok(Self {
+            inner,
+            digest: Context::new(&SHA256),
+            verity: VerityHasher::new(VerityOptions::default())?,
+            len: 0,
+        })
+    }
+}
+
+impl<R: Read> Read for Tee<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        let bytes = buffer.get(..read).unwrap_or_default();
+        self.digest.update(bytes);
+        self.verity.update(bytes);
+        self.len = self.len.saturating_add(read as u64);
+        Ok(read)
+    }
+}
+
+struct Layer {
+    tree: Tree,
+    passwd: LayerReading,
+    group: LayerReading,
+}
+
+impl Layer {
+    fn add<R: Read>(&mut self, mut entry: tar::Entry<'_, R>) -> Result<(), Error> {
+        let path = entry.path_bytes().into_owned();
+        let Some(names) = tree::names(&path) else {
+            return Ok(());
+        };
+        let Some((name, parents)) = names.split_last() else {
+            if let Some(inode) = inode(&entry)? {
+                self.tree.set_root(inode);
+            }
+            return Ok(());
+        };
+        if *name == OPAQUE {
+            let directory = self.tree.directory(parents)?;
+            self.tree.set_opaque(directory);
+            if parents == [b"etc"] {
+                self.note(b"passwd", LayerReading::Deleted, true);
+                self.note(b"group", LayerReading::Deleted, true);
+            }
+            return Ok(());
+        }
+        if let Some(hidden) = name
+            .strip_prefix(WHITEOUT)
+            .filter(|hidden| !hidden.is_empty())
+        {
+            let directory = self.tree.directory(parents)?;
+            let inode = Inode {
+                mode: S_IFCHR,
+                ..Inode::default()
+            };
+            self.tree.put(directory, hidden, inode)?;
+            if parents == [b"etc"] {
+                self.note(hidden, LayerReading::Deleted, false);
+            }
+            return Ok(());
+        }
+        if entry.header().entry_type().is_hard_link() {
+            return self.hard_link(&entry, parents, name);
+        }
+        let Some(inode) = inode(&entry)? else {
+            return Ok(());
+        };
+        let is_file = inode.kind() == S_IFREG;
+        let directory = self.tree.directory(parents)?;
+        self.tree.put(directory, name, inode)?;
+        if is_file && parents == [b"etc"] && [&b"passwd"[..], b"group"].contains(name) {
+            let mut bytes = Vec::new();
+            let mut bounded = entry.by_ref().take(MAX_ACCOUNTS);
+            bounded.read_to_end(&mut bytes).map_err(broken)?;
+            let text = String::from_utf8_lossy(&bytes).into_owned();
+            self.note(name, LayerReading::Text(text), false);
+        }
+        Ok(())
+    }
+
+    /// What an opaque mark says counts less than what the layer itself holds.
+    fn note(&mut self, name: &[u8], reading: LayerReading, only_if_absent: bool) {
+        let slot = match name {
+            b"passwd" => &mut self.passwd,
+            b"group" => &mut self.group,
+            _ => return,
+        };
+        if !only_if_absent || *slot == LayerReading::Absent {
+            *slot = reading;
+        }
+    }
+
+    fn hard_link<R: Read>(
+        &mut self,
+        entry: &tar::Entry<'_, R>,
+        parents: &[&[u8]],
+        name: &[u8],
+    ) -> Result<(), Error> {
+        let target = entry.link_name_bytes();
+        let target = target.as_deref().and_then(tree::names);
+        let found = target.and_then(|names| self.tree.find(&names));
+        let is_file = |id| {
+            let node = self.tree.node(id);
+            node.is_some_and(|node| node.inode.kind() == S_IFREG)
+        };
+        if let Some(id) = found.filter(|id| *id != ROOT && is_file(*id)) {
+            let directory = self.tree.directory(parents)?;
+            self.tree.link(directory, name, id);
+        }
+        Ok(())
+    }
+}
+
+/// What an entry describes; none for types that the index leaves out.
+fn inode<R: Read>(entry: &tar::Entry<'_, R>) -> Result<Option<Inode>, Error> {
+    let header = entry.header();
+    let kind = header.entry_type();
+    let file_type = if kind.is_file() || kind.is_contiguous() {
+        S_IFREG
+    } else if kind.is_dir() {
+        S_IFDIR
+    } else if kind.is_symlink() {
+        S_IFLNK
+    } else if kind.is_character_special() {
+        S_IFCHR
+    } else if kind.is_block_special() {
+        S_IFBLK
+    } else if kind.is_fifo() {
+        S_IFIFO
+    } else {
+        return Ok(None);
+    };
+    let permissions = header.mode().map_err(broken)? & 0o777;
+    let number = |value: io::Result<u64>| {
+        let value = value.map_err(broken)?;
+        u32::try_from(value)
+            .map_err(|_| Error::new(ErrorKind::Image, "a layer names a user over 2³²"))
+    };
+    let mut inode = Inode {
+        mode: file_type | u16::try_from(permissions).unwrap_or_default(),
+        mtime: header.mtime().map_err(broken)?,
+        uid: number(header.uid())?,
+        gid: number(header.gid())?,
+        ..Inode::default()
+    };
+    match file_type {
+        S_IFREG => {
+            inode.size = entry.size();
+            inode.offset = entry.raw_file_position();
+        }
+        S_IFLNK => {
+            let target = entry.link_name_bytes().unwrap_or_default();
+            inode.size = target.len() as u64;
+            if header.link_name_bytes().as_deref() == Some(&*target) {
+                inode.offset = entry.raw_header_position().saturating_add(LINK_NAME_AT);
+            } else {
+                inode.long_target = Some(target.into_owned());
+            }
+        }
+        S_IFCHR | S_IFBLK => {
+            let major = header.device_major().map_err(broken)?.unwrap_or_default();
+            let minor = header.device_minor().map_err(broken)?.unwrap_or_default();
+            inode.offset = u64::from(minor) | (u64::from(major) << 32);
+        }
+        _ => {}
+    }
+    Ok(Some(inode))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn summary(tar: &[u8]) -> LayerSummary {
+        LayerSummary::read(tar).unwrap()
+    }
+
+    #[test]
+    fn an_empty_layer_has_the_root_that_published_policies_show() {
+        let layer = summary(&[0; 1024]);
+        assert_eq!(
+            layer.diff_id,
+            "sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef"
+        );
+        assert_eq!(
+            layer.verity,
+            "67450082ab56da1aecc5eae2f18d980cd9e7306e79334a1a826a91cfd90114a8"
+        );
+    }
+
+    fn tar(entries: &[(&str, tar::EntryType, &str)]) -> Vec<u8> {
+        let mut builder = tar::Builder::new(Vec::new());
+        for (path, kind, content) in entries {
+            let mut header = tar::Header::new_gnu();
+            header.set_entry_type(*kind);
+            header.set_mode(0o4755);
+            header.set_uid(1000);
+            header.set_gid(0);
+            header.set_mtime(0x3_0000_0007);
+            if kind.is_symlink() || kind.is_hard_link() {
+                header.set_size(0);
+                builder.append_link(&mut header, path, content).unwrap();
+            } else {
+                header.set_size(content.len() as u64);
+                builder
+                    .append_data(&mut header, path, content.as_bytes())
+                    .unwrap();
+            }
+        }
+        builder.into_inner().unwrap()
+    }
+
+    #[test]
+    fn the_users_of_the_topmost_layer_count() {
+        use tar::EntryType as T;
+        let lower = summary(&tar(&[
+            ("etc/passwd", T::Regular, "a:x:1:1::/:\n"),
+            ("etc/group", T::Regular, "a:x:1:\n"),
+        ]));
+        let upper = summary(&tar(&[
+            ("etc/.wh.passwd", T::Regular, ""),
+            ("etc/group", T::Regular, "b:x:2:\n"),
+        ]));
+        let opaque = summary(&tar(&[
+            ("etc/group", T::Regular, "c:x:3:\n"),
+            ("etc/.wh..wh..opq", T::Regular, ""),
+        ]));
+        let (mut passwd, mut group) = (None, None);
+        for (layer, expected) in [
+            (&lower, (Some("a:x:1:1::/:\n"), Some("a:x:1:\n"))),
+            (&upper, (None, Some("b:x:2:\n"))),
+            (&opaque, (None, Some("c:x:3:\n"))),
+        ] {
+            layer.passwd.over(&mut passwd);
+            layer.group.over(&mut group);
+            assert_eq!((passwd.as_deref(), group.as_deref()), expected);
+        }
+    }
+
+    #[test]
+    fn whatever_a_layer_holds_counts_in_its_root() {
+        use tar::EntryType as T;
+        let base = [
+            ("a", T::Directory, ""),
+            ("a/b", T::Regular, "x"),
+            ("l", T::Symlink, "a/b"),
+        ];
+        let roots: Vec<_> = [
+            tar(&base),
+            tar(&base[..2]),
+            tar(&[base[0], base[1], ("l", T::Symlink, "a/c")]),
+            tar(&[base[0], base[1], base[2], ("h", T::Link, "a/b")]),
+            tar(&[base[0], base[1], base[2], ("a/.wh.c", T::Regular, "")]),
+            tar(&[
+                base[0],
+                base[1],
+                base[2],
+                ("a/.wh..wh..opq", T::Regular, ""),
+            ]),
+        ]
+        .iter()
+        .map(|tar| summary(tar).verity)
+        .collect();
+        for (index, root) in roots.iter().enumerate() {
+            assert!(!roots[..index].contains(root), "{index}");
+        }
+    }
+
+    #[test]
+    fn damaged_tars_are_errors() {
+        use tar::EntryType as T;
+        let whole = tar(&[("etc/passwd", T::Regular, "abc"), ("b", T::Directory, "")]);
+        for cut in [1, 100, 511, 513, 600] {
+            let error = LayerSummary::read(&whole[..cut]).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Image, "{cut}");
+        }
+        let mut flipped = whole.clone();
+        flipped[0] ^= 1;
+        assert_eq!(
+            LayerSummary::read(&*flipped).unwrap_err().kind(),
+            ErrorKind::Image
+        );
+    }
+}
