@@ -170,7 +170,7 @@ impl Objection {
             }
             Self::UnknownKey { reason, .. } => match reason {
                 UnknownKey::KmsV1 => {
-                    "re-encrypt them under a provider of another name, or say which key this provider uses"
+                    "re-encrypt them under KMS v2, or say which key this provider uses and has always used"
                 }
                 UnknownKey::Damaged => "restore or delete these objects",
                 UnknownKey::UnknownProvider => {
