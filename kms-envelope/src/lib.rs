@@ -20,6 +20,7 @@
 mod arbitrary;
 pub mod cache;
 pub mod crypto;
+mod digest;
 mod envelope;
 mod error;
 pub mod kubernetes;

@@ -65,7 +65,12 @@ pub fn read_value(
 ///
 /// A [`Failure`] that names the file: it cannot be read, is too long, or is not UTF-8.
 pub fn read_text(path: &Path) -> Result<Zeroizing<String>, Failure> {
-    let mut bytes = read_bytes(path, MAX_TEXT_INPUT)?;
+    read_long_text(path, MAX_TEXT_INPUT)
+}
+
+/// Reads a text file of at most `most` bytes, or standard input if the path is `-`.
+pub(crate) fn read_long_text(path: &Path, most: usize) -> Result<Zeroizing<String>, Failure> {
+    let mut bytes = read_bytes(path, most)?;
     String::from_utf8(core::mem::take(&mut *bytes))
         .map(Zeroizing::new)
         .map_err(|error| {

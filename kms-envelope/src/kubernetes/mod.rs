@@ -14,16 +14,20 @@
 //!
 //! - [`Transformer`] reads and writes as kube-apiserver does with one list of providers.
 //! - [`inspect`] says without any key what a value is encrypted with.
+//! - [`convergence`] judges by metrics and plugins which key an API server writes with.
+//! - [`plan`] finds the way from one configuration to another, on which everything stays readable.
 //! - [`Manifest`] decodes what was opened into something `kubectl apply` takes.
 //!
 //! AES-CBC, XSalsa20-Poly1305 and AES-192 need the feature `kubernetes-legacy` (default); without
 //! it they are refused with [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported).
 
 mod config;
+pub mod convergence;
 mod dek_cache;
 mod inspect;
 mod kind;
 mod manifest;
+pub mod plan;
 mod transformer;
 mod value;
 

@@ -4,6 +4,8 @@ mod census;
 mod export;
 mod html;
 mod opener;
+pub mod plan;
+pub mod replicas;
 mod source;
 mod text;
 mod verify;

@@ -168,7 +168,7 @@ pub(super) async fn check_plugins(opener: &ObjectOpener, clock: &dyn Clock) -> V
     futures_util::future::join_all(checks).await
 }
 
-async fn check_plugin(
+pub(super) async fn check_plugin(
     kms: &KmsConfiguration,
     provider: &dyn KeyProvider,
     clock: &dyn Clock,

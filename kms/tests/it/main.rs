@@ -4,11 +4,13 @@ mod arguments;
 mod azure;
 mod cluster;
 mod command;
+mod config;
 mod decrypt;
 mod doctor;
 mod inspect;
 mod key;
 mod quickstart;
+mod replicas;
 mod serve;
 #[cfg(feature = "testing")]
 mod testkit;

@@ -11,6 +11,7 @@ mod provider;
 mod resource;
 mod rules;
 mod select;
+mod write;
 
 pub use model::{
     EncryptionConfiguration, KmsApiVersion, KmsConfiguration, NamedKey, ProviderConfiguration,
@@ -18,3 +19,4 @@ pub use model::{
 };
 pub(crate) use resource::etcd_paths_of;
 pub use resource::{GroupResource, resource_of_etcd_key, resource_of_etcd_key_under};
+pub(super) use write::{EntryRef, ProviderRef, write};

@@ -15,8 +15,8 @@ use super::{KmsApiVersion, KmsConfiguration, NamedKey, ProviderConfiguration};
 use crate::Error;
 
 /// kube-apiserver's defaults.
-const DEFAULT_TIMEOUT: Duration = Duration::from_secs(3);
-const DEFAULT_CACHE_SIZE: i32 = 1000;
+pub(super) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(3);
+pub(super) const DEFAULT_CACHE_SIZE: i32 = 1000;
 
 const AES_KEY_LENGTHS: &[usize] = &[16, 24, 32];
 const SECRETBOX_KEY_LENGTHS: &[usize] = &[32];

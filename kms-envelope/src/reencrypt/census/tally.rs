@@ -8,6 +8,7 @@ use ring::digest;
 use super::report::{CensusRow, DekSourceCount};
 use super::{Place, prefix_of, too_many_rows};
 use crate::Error;
+use crate::digest::{hex, sha256_hex};
 use crate::kubernetes::{DamagedValue, DekSourceDigest, DekSourceType, Inspection, ProviderKind};
 
 /// What counts of an object.
@@ -248,16 +249,4 @@ fn digest_of_keys(keys: &BTreeSet<Vec<u8>>) -> String {
         context.update(key);
     }
     hex(context.finish().as_ref())
-}
-
-fn sha256_hex(bytes: &[u8]) -> String {
-    hex(digest::digest(&digest::SHA256, bytes).as_ref())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use core::fmt::Write as _;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

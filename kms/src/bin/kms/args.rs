@@ -2,8 +2,10 @@
 
 pub(crate) mod azure;
 pub(crate) mod cluster;
+pub(crate) mod config;
 pub(crate) mod doctor;
 pub(crate) mod migrate;
+pub(crate) mod replicas;
 #[cfg(feature = "testing")]
 pub(crate) mod testkit;
 
@@ -94,6 +96,22 @@ Exit codes: 0 all that was asked for is under the target, 1 something stayed, or
     /// Read objects of a backup or an etcd, decrypted.
     #[command(subcommand)]
     Etcd(cluster::Etcd),
+    /// Check an `EncryptionConfiguration`, and plan the way from one to another.
+    #[command(
+        subcommand,
+        after_help = "Example:\n  kms config plan --from encryption.yaml --to wanted.yaml --census census.json"
+    )]
+    Config(config::Config),
+    /// Say whether every API server writes with a key already. Nothing may be rewritten before.
+    #[command(after_help = "\
+Example:
+  kms replicas --kms my-kms --key-id KEY_ID --replicas 3 --metrics-ca /etc/kubernetes/pki/ca.crt \\
+      --metrics-token-file token --metrics https://10.0.0.1:6443 --metrics https://10.0.0.2:6443 \\
+      --metrics https://10.0.0.3:6443
+
+Ask each API server by its own address: behind a load balancer one of them answers for all. Exit
+codes: 0 all of them do, 1 one does not or it is not known.")]
+    Replicas(replicas::ReplicasCheck),
     /// Say whether a key can serve a cluster, and if not, why, and what to do.
     #[command(
         subcommand,

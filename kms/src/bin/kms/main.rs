@@ -12,6 +12,7 @@ use kms::Failure;
 use kms_core::{Clock, TokioClock};
 use tracing_subscriber::EnvFilter;
 
+use crate::args::config::Config;
 use crate::args::doctor::Doctor;
 use crate::args::{Cli, Command};
 
@@ -44,6 +45,8 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Census(args) => command::census::run(args, clock).await,
         Command::Migrate(args) => command::migrate::run(args, clock).await,
         Command::Etcd(args) => command::etcd::run(args, clock).await,
+        Command::Config(command) => command::config::run(command, clock).await,
+        Command::Replicas(args) => command::replicas::run(args, clock).await,
         #[cfg(feature = "testing")]
         Command::Testkit(args) => command::testkit::run(args, clock).await,
         Command::Doctor(command) => command::doctor::run(command, clock).await,
@@ -59,6 +62,9 @@ fn wants_json(command: &Command) -> bool {
         Command::Census(args) => args.json,
         Command::Migrate(args) => args.json,
         Command::Etcd(_) => false,
+        Command::Config(Config::Check(args)) => args.json,
+        Command::Config(Config::Plan(args)) => args.json,
+        Command::Replicas(args) => args.json,
         #[cfg(feature = "testing")]
         Command::Testkit(_) => false,
         Command::Doctor(Doctor::Azure(args)) => args.json,

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Subcommand, ValueEnum};
 
 use super::azure::AzureArgs;
 
@@ -12,12 +12,7 @@ use super::azure::AzureArgs;
 pub(crate) struct Source {
     /// A snapshot that `etcdctl snapshot save` made, or the database (`member/snap/db`) of a
     /// member that is stopped. It is only read.
-    #[arg(
-        long,
-        value_name = "FILE",
-        required_unless_present = "etcd",
-        conflicts_with = "etcd"
-    )]
+    #[arg(long, value_name = "FILE", conflicts_with = "etcd")]
     pub(crate) snapshot: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) etcd: EtcdAddress,
@@ -55,6 +50,14 @@ pub(crate) struct EtcdAddress {
     pub(crate) etcd_password_file: Option<PathBuf>,
 }
 
+/// For the commands that are nothing without objects.
+fn source_is_required() -> ArgGroup {
+    ArgGroup::new("objects")
+        .required(true)
+        .multiple(true)
+        .args(["snapshot", "etcd"])
+}
+
 /// What opens the objects.
 #[derive(Args, Debug)]
 pub(crate) struct Keys {
@@ -76,6 +79,7 @@ pub(crate) struct Keys {
 }
 
 #[derive(Args, Debug)]
+#[command(group = source_is_required())]
 pub(crate) struct Census {
     #[command(flatten)]
     pub(crate) source: Source,
@@ -122,6 +126,7 @@ What cannot be opened is reported on standard error, the rest goes on, and the e
 }
 
 #[derive(Args, Debug)]
+#[command(group = source_is_required())]
 pub(crate) struct EtcdGet {
     /// The etcd key, such as `/registry/secrets/default/db`.
     pub(crate) key: OsString,
@@ -141,6 +146,7 @@ pub(crate) struct EtcdGet {
 }
 
 #[derive(Args, Debug)]
+#[command(group = source_is_required())]
 pub(crate) struct EtcdExport {
     #[command(flatten)]
     pub(crate) source: Source,

@@ -17,6 +17,10 @@ pub(crate) async fn open_source(
 ) -> Result<ClusterSource, Failure> {
     match &source.snapshot {
         Some(path) => ClusterSource::snapshot(path),
+        None if source.etcd.urls.is_empty() => Err(Failure::usage(
+            "it is not said where the objects are",
+            "give --snapshot FILE or --etcd URL",
+        )),
         None => ClusterSource::etcd(etcd_options(&source.etcd, clock)?).await,
     }
 }

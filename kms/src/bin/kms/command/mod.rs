@@ -2,6 +2,7 @@
 
 pub(crate) mod census;
 mod cluster;
+pub(crate) mod config;
 pub(crate) mod decrypt;
 pub(crate) mod doctor;
 pub(crate) mod etcd;
@@ -9,6 +10,7 @@ pub(crate) mod inspect;
 pub(crate) mod key;
 pub(crate) mod migrate;
 pub(crate) mod quickstart;
+pub(crate) mod replicas;
 pub(crate) mod serve;
 pub(crate) mod signals;
 #[cfg(feature = "testing")]
