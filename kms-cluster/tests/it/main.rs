@@ -9,4 +9,5 @@ mod etcd;
 mod kube;
 mod migrate;
 mod model;
+mod rewriting;
 mod snapshot;
