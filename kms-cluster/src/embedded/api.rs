@@ -155,11 +155,13 @@ impl Rewriter for EmbeddedApi {
             .iter()
             .map(|object| self.object_at(&options.resource, &object.key, object.revision))
             .collect::<Result<_, _>>()?;
-        let next = page
-            .next
-            .map(|last| token(page.revision, &last))
-            .transpose()?;
-        Ok(ApiPage::new(objects, next).with_remaining(page.remaining))
+        let (mut next, mut remaining) = (None, None);
+        if let Some(last) = &page.next {
+            next = Some(token(page.revision, last)?);
+            let rest = scan.with_at(page.revision).with_after(last.clone());
+            remaining = Some(self.store.count(&rest)?);
+        }
+        Ok(ApiPage::new(objects, next).with_remaining(remaining))
     }
 
     async fn rewrite(

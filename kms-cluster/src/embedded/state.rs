@@ -139,6 +139,18 @@ impl State {
         Ok(ScanPage::new(page, next, at))
     }
 
+    /// How many objects a scan comes to, whatever its pages. Goes over all of them.
+    pub(super) fn count(&self, options: &ScanOptions) -> Result<u64, Error> {
+        let at = self.readable(options.at)?;
+        let (start, end) = options.range();
+        let end = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+        let range = (Bound::Included(start.as_slice()), end);
+        let versions = self.index.range::<[u8], _>(range);
+        Ok(versions
+            .filter_map(|(_, revisions)| self.version_at(revisions, at))
+            .count() as u64)
+    }
+
     pub(super) fn history(&self, options: &HistoryOptions) -> HistoryPage {
         let start = options.after.map_or(Bound::Unbounded, |after| {
             Bound::Excluded(after.revision.get())

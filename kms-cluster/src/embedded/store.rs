@@ -111,6 +111,19 @@ impl EmbeddedStore {
         self.reading().revision()
     }
 
+    /// How many objects a scan comes to, whatever the limits of its pages. Goes over all of them,
+    /// which is why a scan itself does not tell.
+    ///
+    /// # Errors
+    ///
+    /// As a scan: [`ErrorKind::Compacted`] for a revision that is forgotten, and
+    /// [`ErrorKind::InvalidInput`] for one that is not reached yet.
+    pub fn count(&self, options: &ScanOptions) -> Result<u64, Error> {
+        self.reading()
+            .count(options)
+            .map_err(|error| error.with_provider(self.to_string()))
+    }
+
     /// How many changes are kept, those that are not superseded included.
     #[must_use]
     pub fn kept_changes(&self) -> usize {

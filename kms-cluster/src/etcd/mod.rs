@@ -112,7 +112,6 @@ mod swap;
 mod watch;
 
 pub use backup::TakenSnapshot;
-pub use lease::GrantedLease;
 pub use maintenance::EtcdStatus;
 pub use options::{EtcdOptions, EtcdTls, EtcdUser};
 pub use store::EtcdStore;

@@ -102,3 +102,20 @@ async fn evidence_can_name_the_cluster() {
     assert_eq!(identity.cluster_id.as_deref(), Some("0123"));
     assert!(identity.live);
 }
+
+#[test]
+fn what_a_scan_comes_to_is_counted() {
+    let store = EmbeddedStore::new("test");
+    for key in ["/a/1", "/a/2", "/a/3", "/b/1"] {
+        store
+            .put(&ObjectKey::new(key).unwrap(), vec![], None)
+            .unwrap();
+    }
+    let before = store.revision();
+    store.delete(&ObjectKey::new("/a/2").unwrap()).unwrap();
+    let options = ScanOptions::default().with_prefix("/a/").with_page_limit(1);
+    assert_eq!(store.count(&options).unwrap(), 2);
+    assert_eq!(store.count(&options.clone().with_at(before)).unwrap(), 3);
+    let after = ObjectKey::new("/a/1").unwrap();
+    assert_eq!(store.count(&options.with_after(after)).unwrap(), 1);
+}

@@ -10,5 +10,6 @@ mod kube;
 mod migrate;
 mod model;
 mod retire;
+mod rewriting;
 mod snapshot;
 mod state;

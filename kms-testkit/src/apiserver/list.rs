@@ -122,7 +122,12 @@ pub(super) async fn list(
             json!(token(resource, page.revision, last)),
         );
         // How many follow is not said of a list that leaves some out.
-        if let (Some(remaining), None) = (page.remaining, &asked.name) {
+        if asked.name.is_none() {
+            let rest = ScanOptions::default()
+                .with_prefix(resource.prefix(asked.namespace.as_deref()))
+                .with_at(page.revision)
+                .with_after(last.clone());
+            let remaining = shared.store.count(&rest).map_err(Refusal::internal)?;
             fields.insert("remainingItemCount".to_owned(), json!(remaining));
         }
     }

@@ -6,6 +6,7 @@ mod conformance;
 mod discovery;
 mod exec;
 mod faults;
+mod migration;
 mod outcomes;
 mod tls;
 
@@ -19,12 +20,12 @@ use kms_testkit::StaticProvider;
 use kms_testkit::apiserver::{ApiServer, Encryption, Place};
 use serde_json::json;
 
-pub fn secrets() -> ApiResource {
+pub(crate) fn secrets() -> ApiResource {
     ApiResource::new("", "v1", "secrets").unwrap()
 }
 
 /// The way to a server, with a token of its own.
-pub fn target(server: &ApiServer) -> ApiTarget {
+pub(crate) fn target(server: &ApiServer) -> ApiTarget {
     let kubeconfig = server.kubeconfig(&server.token("admin"));
     Kubeconfig::parse(&kubeconfig, "/")
         .unwrap()
@@ -32,16 +33,16 @@ pub fn target(server: &ApiServer) -> ApiTarget {
         .unwrap()
 }
 
-pub fn api(server: &ApiServer) -> KubeApi {
+pub(crate) fn api(server: &ApiServer) -> KubeApi {
     KubeApi::new(target(server), ApiOptions::default()).unwrap()
 }
 
-pub fn secret(name: &str) -> Place {
+pub(crate) fn secret(name: &str) -> Place {
     Place::of("secrets", "default", name)
 }
 
 /// A server with this secret in it, in clear.
-pub async fn with_secret(name: &str) -> ApiServer {
+pub(crate) async fn with_secret(name: &str) -> ApiServer {
     let server = ApiServer::builder().start().await.unwrap();
     let data = json!({"data": {"password": "aHVudGVyMg=="}});
     server.create(&secret(name), data).await.unwrap();
@@ -49,20 +50,20 @@ pub async fn with_secret(name: &str) -> ApiServer {
 }
 
 /// Secrets as they are listed now.
-pub async fn listed(api: &KubeApi) -> Vec<ApiObject> {
+pub(crate) async fn listed(api: &KubeApi) -> Vec<ApiObject> {
     let page = api.list(&ListOptions::new(secrets())).await.unwrap();
     assert_eq!(page.next, None);
     page.objects
 }
 
-pub async fn only(api: &KubeApi) -> ApiObject {
+pub(crate) async fn only(api: &KubeApi) -> ApiObject {
     let mut objects = listed(api).await;
     assert_eq!(objects.len(), 1);
     objects.remove(0)
 }
 
 /// Encrypts secrets with AES-GCM under the first of these keys, and reads with all.
-pub fn aes_gcm(keys: &[&str]) -> Encryption {
+pub(crate) fn aes_gcm(keys: &[&str]) -> Encryption {
     let keys: String = keys
         .iter()
         .map(|key| {
@@ -85,12 +86,12 @@ fn base64_of(name: &str) -> String {
 }
 
 /// Encrypts secrets with this list of providers, and these KMS.
-pub fn encryption(providers: &str, kms: &[(&str, &Arc<StaticProvider>)]) -> Encryption {
+pub(crate) fn encryption(providers: &str, kms: &[(&str, &Arc<StaticProvider>)]) -> Encryption {
     let clock: Arc<dyn Clock> = Arc::new(TokioClock::new());
     Encryption::none().with("secrets", transformer(providers, kms, clock))
 }
 
-pub fn transformer(
+pub(crate) fn transformer(
     providers: &str,
     kms: &[(&str, &Arc<StaticProvider>)],
     clock: Arc<dyn Clock>,

@@ -164,10 +164,8 @@ impl<'a> ApiMigration<'a> {
                 return Ok(());
             }
             place.begin_pass();
-            keeper
-                .save(place)
-                .await
-                .map_err(ApiStopReason::Checkpoint)?;
+            keeper.commit(place);
+            keeper.save().await.map_err(ApiStopReason::Checkpoint)?;
         }
     }
 
