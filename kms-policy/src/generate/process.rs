@@ -37,7 +37,7 @@ pub(super) fn process(
         .filter(|path| !path.is_empty());
     Ok(Process {
         terminal: container.is_some_and(|container| container.tty),
-        user: user(profile, image, facts, workload, container)?,
+        user: user(settings, profile, image, facts, workload, container)?,
         deprecated_args: keeps_both.then(|| substituted.clone()),
         args: if keeps_both { args } else { substituted },
         env,

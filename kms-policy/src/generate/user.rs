@@ -5,11 +5,13 @@ use std::collections::BTreeSet;
 use super::Profile;
 use super::data::User;
 use crate::image::ImageFacts;
-use crate::manifest::{Container, Workload};
+use crate::manifest::{Container, PodSecurity, Workload};
+use crate::settings::Settings;
 use crate::{Error, ErrorKind};
 
 /// Whom a container runs as; `container` is none for the pause container.
 pub(super) fn user(
+    settings: &Settings,
     profile: Profile,
     image: &str,
     facts: &ImageFacts,
@@ -18,6 +20,11 @@ pub(super) fn user(
 ) -> Result<User, Error> {
     let mut identity = Identity::of_image(profile, image, facts, container.is_none())?;
     let pod = &workload.pod.security;
+    if let Some(container) = container
+        && settings.typed.cluster_config.guest_pull
+    {
+        identity.must_be_spelled_out(image, pod, container)?;
+    }
     let passwd = (profile == Profile::Kata).then_some(facts.passwd.as_deref().unwrap_or_default());
     if let Some(uid) = pod.run_as_user {
         identity.set_user(number(uid, "runAsUser")?, passwd);
@@ -105,6 +112,31 @@ impl Identity {
             identity.groups.insert(identity.gid);
         }
         Ok(identity)
+    }
+
+    /// Where the guest pulls the image, the host's runtime does not know its user: what it asks for is
+    /// what the manifest says, and root else.
+    fn must_be_spelled_out(
+        &self,
+        image: &str,
+        pod: &PodSecurity,
+        container: &Container,
+    ) -> Result<(), Error> {
+        let own = &container.security;
+        let has_user = own.run_as_user.or(pod.run_as_user).is_some();
+        let has_group = own.run_as_group.or(pod.run_as_group).is_some();
+        if (self.uid == 0 || has_user) && (self.gid == 0 || has_group) {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::Manifest,
+            format!(
+                "`{image}` runs as {}:{}, which the runtime will not know as the guest pulls it",
+                self.uid, self.gid
+            ),
+        )
+        .with_remedy("set runAsUser and runAsGroup in the manifest")
+        .at(format!("containers.{}.securityContext", container.name)))
     }
 
     fn set_user(&mut self, uid: u32, passwd: Option<&str>) {

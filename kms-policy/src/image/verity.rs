@@ -129,16 +129,8 @@ impl VerityHasher {
         self.data.extend_from_slice(blocks.remainder());
     }
 
-    /// Takes in hashes of whole blocks that were made elsewhere, such as on another thread. What came
-    /// before must have been whole blocks too.
-    pub(super) fn add_hashes(&mut self, hashes: &[[u8; HASH_LEN]]) {
-        for hash in hashes {
-            self.add_hash(*hash);
-        }
-    }
-
     /// The hash of one block, which does not belong to the tree yet.
-    pub(super) fn hash(&self, block: &[u8]) -> [u8; HASH_LEN] {
+    fn hash(&self, block: &[u8]) -> [u8; HASH_LEN] {
         let mut context = self.salted.clone();
         context.update(block);
         let mut hash = [0; HASH_LEN];
