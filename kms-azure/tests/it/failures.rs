@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use kms_azure::credential::{Authority, Credential, Identity, SecretSource};
 use kms_azure::error::{Fault as Said, VaultError};
 use kms_azure::provider::{KeyVaultProvider, ProviderOptions};
+use kms_azure::vault::{Vault, VaultOptions};
 use kms_core::{
-    CallOptions, Clock as _, Error, ErrorKind, KeyProvider as _, SecretBytes, UnwrapOptions,
-    WrapOptions, WrappedKey,
+    CallOptions, Clock as _, Error, ErrorKind, KeyProvider as _, OsRandom, SecretBytes,
+    UnwrapOptions, WrapOptions, WrappedKey,
 };
 use kms_testkit::vault::{Fault, KeyStore, Operation, Role, Scope};
 
@@ -22,16 +24,29 @@ struct Case {
     store: KeyStore,
     kid: String,
     provider: KeyVaultProvider,
+    /// Another one over the same key, which wraps in the vault.
+    remote: KeyVaultProvider,
     wrapped: WrappedKey,
 }
 
-/// What the three calls say: `Ok`, or a kind.
-type Answers = [Result<(), ErrorKind>; 3];
+/// What `current_key`, local `wrap`, remote `wrap` and `unwrap` say, which are the columns of the
+/// table: `Ok`, or a kind.
+type Answers = [Result<(), ErrorKind>; 4];
 
-const FINE: Answers = [Ok(()), Ok(()), Ok(())];
+const FINE: Answers = [Ok(()); 4];
 
 const fn all(kind: ErrorKind) -> Answers {
-    [Err(kind), Err(kind), Err(kind)]
+    [Err(kind); 4]
+}
+
+/// What was seen before still counts, and nothing that needs the vault works.
+const fn from_memory(kind: ErrorKind) -> Answers {
+    [Ok(()), Ok(()), Err(kind), Err(kind)]
+}
+
+/// What is there is still opened.
+const fn only_unwraps(kind: ErrorKind) -> Answers {
+    [Err(kind), Err(kind), Err(kind), Ok(())]
 }
 
 fn dek() -> SecretBytes {
@@ -40,17 +55,16 @@ fn dek() -> SecretBytes {
 
 impl Case {
     async fn new() -> Self {
-        Self::with(ProviderOptions::default()).await
-    }
-
-    async fn with(options: ProviderOptions) -> Self {
         let lab = Lab::new().await;
         let store = lab.azure.key_vault();
         let kid = store.create_rsa_key(NAME, 2048).unwrap();
         // One attempt, so that nothing waits for the clock.
-        let options = options.with_max_attempts(1);
+        let options = ProviderOptions::default().with_max_attempts(1);
         let provider = lab.provider(versionless(&kid), options);
-        provider.refresh().await.unwrap();
+        let remote = lab.provider(versionless(&kid), options.wrapping_remotely());
+        for provider in [&provider, &remote] {
+            provider.refresh().await.unwrap();
+        }
         let wrapped = provider
             .wrap(&dek(), &WrapOptions::default())
             .await
@@ -60,13 +74,19 @@ impl Case {
             store,
             kid,
             provider,
+            remote,
             wrapped,
         }
     }
 
-    async fn errors(&self) -> [Result<(), Error>; 3] {
+    const fn providers(&self) -> [&KeyVaultProvider; 2] {
+        [&self.provider, &self.remote]
+    }
+
+    async fn errors(&self) -> [Result<(), Error>; 4] {
         let current = self.provider.current_key(&CallOptions::default()).await;
         let wrap = self.provider.wrap(&dek(), &WrapOptions::default()).await;
+        let remote = self.remote.wrap(&dek(), &WrapOptions::default()).await;
         let unwrap = self
             .provider
             .unwrap(&self.wrapped, &UnwrapOptions::default())
@@ -74,6 +94,7 @@ impl Case {
         [
             current.map(drop),
             wrap.map(drop),
+            remote.map(drop),
             unwrap.map(|opened| assert_eq!(opened, dek())),
         ]
     }
@@ -84,20 +105,27 @@ impl Case {
             .map(|answer| answer.map_err(|error| error.kind()))
     }
 
-    /// A look, whatever comes of it.
+    /// A look by both, whatever comes of it.
     async fn look(&self) {
-        let _ = self.provider.refresh().await;
+        for provider in self.providers() {
+            let _ = provider.refresh().await;
+        }
+    }
+
+    /// Time goes by, and the background task does what is due.
+    async fn pass(&self, by: Duration) {
+        self.lab.pass(by, &self.providers()).await;
     }
 
     /// Time goes by, and the background task looks at the key again.
     async fn recovers(&self) {
-        self.lab.clock.advance(MINUTE);
-        let fine = || self.provider.health().last_error.is_none();
-        until("the background task looks again", || {
-            self.lab.clock.advance(Duration::from_millis(50));
-            fine()
-        })
-        .await;
+        let providers = self.providers();
+        let fine = || {
+            let healths = providers.map(KeyVaultProvider::health);
+            healths.iter().all(|health| health.last_error.is_none())
+        };
+        let what = "the key is confirmed";
+        self.lab.pass_until(what, &providers, fine).await;
         assert_eq!(self.answers().await, FINE);
     }
 }
@@ -107,12 +135,12 @@ async fn a_vault_that_is_down_for_a_while_and_for_long() {
     let case = Case::new().await;
     case.store.disturb(None, Fault::Drop, None);
     case.look().await;
-    let while_down = [Ok(()), Ok(()), Err(ErrorKind::Unavailable)];
+    let while_down = from_memory(ErrorKind::Unavailable);
     assert_eq!(case.answers().await, while_down);
     // Three polls after the last look that succeeded.
-    case.lab.clock.advance(Duration::from_secs(900) - MINUTE);
+    case.pass(Duration::from_secs(900) - MINUTE).await;
     assert_eq!(case.answers().await, while_down);
-    case.lab.clock.advance(2 * MINUTE);
+    case.pass(2 * MINUTE).await;
     assert_eq!(case.answers().await, all(ErrorKind::Unavailable));
     let [current, ..] = case.errors().await;
     let message = current.unwrap_err().to_string();
@@ -126,10 +154,7 @@ async fn a_vault_behind_a_broken_proxy() {
     let case = Case::new().await;
     case.store.disturb(None, Fault::ProxyStatus(502), None);
     case.look().await;
-    assert_eq!(
-        case.answers().await,
-        [Ok(()), Ok(()), Err(ErrorKind::Unavailable)]
-    );
+    assert_eq!(case.answers().await, from_memory(ErrorKind::Unavailable));
     case.lab.azure.clear_faults();
     case.recovers().await;
     for broken in [
@@ -142,7 +167,7 @@ async fn a_vault_behind_a_broken_proxy() {
         case.look().await;
         assert_eq!(
             case.answers().await,
-            [Ok(()), Ok(()), Err(ErrorKind::Unavailable)],
+            from_memory(ErrorKind::Unavailable),
             "{broken:?}"
         );
         case.lab.azure.clear_faults();
@@ -157,10 +182,7 @@ async fn a_vault_that_throttles() {
         case.store
             .disturb(None, Fault::Throttled { retry_after }, None);
         case.look().await;
-        assert_eq!(
-            case.answers().await,
-            [Ok(()), Ok(()), Err(ErrorKind::Throttled)]
-        );
+        assert_eq!(case.answers().await, from_memory(ErrorKind::Throttled));
         let [.., unwrap] = case.errors().await;
         assert_eq!(unwrap.unwrap_err().retry_after(), retry_after);
         case.lab.azure.clear_faults();
@@ -174,23 +196,32 @@ async fn a_vault_that_is_slow() {
     let case = Arc::new(Case::new().await);
     case.store
         .disturb(None, Fault::Slow(Duration::from_secs(5)), None);
-    let before = case.store.calls(Operation::UnwrapKey);
-    let waiting = tokio::spawn({
-        let case = Arc::clone(&case);
-        async move {
-            let deadline = case.lab.clock.now() + Duration::from_secs(3);
-            let call = CallOptions::default().with_deadline(deadline);
-            let options = UnwrapOptions::default().with_call(call);
-            case.provider.unwrap(&case.wrapped, &options).await
-        }
-    });
-    until("the vault is asked", || {
-        case.store.calls(Operation::UnwrapKey) > before
-    })
-    .await;
-    case.lab.clock.advance(Duration::from_secs(3));
-    let late = waiting.await.unwrap().unwrap_err();
-    assert_eq!(late.kind(), ErrorKind::DeadlineExceeded);
+    for operation in [Operation::WrapKey, Operation::UnwrapKey] {
+        let before = case.store.calls(operation);
+        let waiting = tokio::spawn({
+            let case = Arc::clone(&case);
+            async move {
+                let deadline = case.lab.clock.now() + Duration::from_secs(3);
+                let call = CallOptions::default().with_deadline(deadline);
+                if operation == Operation::WrapKey {
+                    let options = WrapOptions::default().with_call(call);
+                    return case.remote.wrap(&dek(), &options).await.map(drop);
+                }
+                let options = UnwrapOptions::default().with_call(call);
+                case.provider
+                    .unwrap(&case.wrapped, &options)
+                    .await
+                    .map(drop)
+            }
+        });
+        until("the vault is asked", || {
+            case.store.calls(operation) > before
+        })
+        .await;
+        case.lab.clock.advance(Duration::from_secs(3));
+        let late = waiting.await.unwrap().unwrap_err();
+        assert_eq!(late.kind(), ErrorKind::DeadlineExceeded, "{operation}");
+    }
     assert!(
         case.provider
             .current_key(&CallOptions::default())
@@ -220,14 +251,10 @@ async fn an_expired_key() {
     assert_eq!(case.answers().await, FINE);
     assert_eq!(case.provider.health().expires, Some(end));
     // By the clock alone: no look is needed.
-    case.lab.clock.advance(MINUTE);
-    let expired = [
-        Err(ErrorKind::KeyExpired),
-        Err(ErrorKind::KeyExpired),
-        Ok(()),
-    ];
+    case.pass(MINUTE).await;
+    let expired = only_unwraps(ErrorKind::KeyExpired);
     assert_eq!(case.answers().await, expired);
-    let [_, wrap, _] = case.errors().await;
+    let [_, wrap, ..] = case.errors().await;
     let error = wrap.unwrap_err();
     assert!(
         error.remedy().contains("extend its expiry"),
@@ -257,25 +284,23 @@ async fn a_key_before_its_time() {
         .set_validity(NAME, None, Some(start), None)
         .unwrap();
     case.look().await;
-    let early = [
-        Err(ErrorKind::KeyNotYetValid),
-        Err(ErrorKind::KeyNotYetValid),
-        Ok(()),
-    ];
+    let early = only_unwraps(ErrorKind::KeyNotYetValid);
     assert_eq!(case.answers().await, early);
-    case.lab.clock.advance(10 * MINUTE);
+    case.pass(10 * MINUTE).await;
     assert_eq!(case.answers().await, FINE);
 }
 
 #[tokio::test]
 async fn a_disabled_key() {
     let case = Case::new().await;
+    case.lab.rest(&case.providers()).await;
     case.store.set_enabled(NAME, None, false).unwrap();
     // What an unwrap meets is looked into at once, not with the next poll.
-    let [current, _, unwrap] = case.answers().await;
+    let [current, .., unwrap] = case.answers().await;
     assert_eq!((current, unwrap), (Ok(()), Err(ErrorKind::KeyDisabled)));
+    // A look is not made sooner than 5 s after the one before.
+    case.lab.clock.advance(Duration::from_secs(5));
     until("the background task takes the hint", || {
-        case.lab.clock.advance(Duration::from_millis(10));
         case.provider.health().active.is_err()
     })
     .await;
@@ -290,10 +315,10 @@ async fn a_disabled_key() {
 #[tokio::test]
 async fn the_newest_version_disabled_after_a_rotation() {
     let case = Case::new().await;
-    case.lab.clock.advance(MINUTE);
+    case.pass(MINUTE).await;
     let second = case.store.create_rsa_key(NAME, 2048).unwrap();
     case.look().await;
-    case.lab.clock.advance(11 * MINUTE);
+    case.pass(11 * MINUTE).await;
     let current = case
         .provider
         .current_key(&CallOptions::default())
@@ -304,11 +329,7 @@ async fn the_newest_version_disabled_after_a_rotation() {
         .set_enabled(NAME, Some(version_of(&second)), false)
         .unwrap();
     case.look().await;
-    let stopped = [
-        Err(ErrorKind::KeyDisabled),
-        Err(ErrorKind::KeyDisabled),
-        Ok(()),
-    ];
+    let stopped = only_unwraps(ErrorKind::KeyDisabled);
     assert_eq!(case.answers().await, stopped);
     let restarted = case
         .lab
@@ -332,18 +353,16 @@ async fn the_newest_version_disabled_after_a_rotation() {
 #[tokio::test]
 async fn an_older_version_disabled() {
     let case = Case::new().await;
-    case.lab.clock.advance(MINUTE);
+    case.pass(MINUTE).await;
     case.store.create_rsa_key(NAME, 2048).unwrap();
     case.look().await;
-    case.lab.clock.advance(11 * MINUTE);
+    case.pass(11 * MINUTE).await;
     case.store
         .set_enabled(NAME, Some(version_of(&case.kid)), false)
         .unwrap();
     case.look().await;
-    assert_eq!(
-        case.answers().await,
-        [Ok(()), Ok(()), Err(ErrorKind::KeyDisabled)]
-    );
+    let but_its_data = [Ok(()), Ok(()), Ok(()), Err(ErrorKind::KeyDisabled)];
+    assert_eq!(case.answers().await, but_its_data);
 }
 
 /// R7, R15: recoverable, and the error says how.
@@ -422,9 +441,9 @@ async fn an_operation_that_the_key_does_not_allow() {
     for operations in [&["wrapKey", "encrypt"][..], &["unwrapKey"], &["sign"]] {
         case.store.set_key_ops(NAME, None, operations).unwrap();
         case.look().await;
-        let [current, wrap, unwrap] = case.answers().await;
+        let [current, wrap, remote, unwrap] = case.answers().await;
         let denied = Err(ErrorKind::PermissionDenied);
-        assert_eq!((current, wrap), (denied, denied), "{operations:?}");
+        assert_eq!([current, wrap, remote], [denied; 3], "{operations:?}");
         let may_unwrap = operations.contains(&"unwrapKey");
         assert_eq!(unwrap, if may_unwrap { Ok(()) } else { denied });
     }
@@ -438,11 +457,10 @@ async fn an_operation_that_the_key_does_not_allow() {
 #[tokio::test]
 async fn an_answer_that_names_another_key() {
     let case = Case::new().await;
-    case.store.disturb(Operation::UnwrapKey, Fault::WrongKid, 1);
-    assert_eq!(
-        case.answers().await,
-        [Ok(()), Ok(()), Err(ErrorKind::Protocol)]
-    );
+    for operation in [Operation::WrapKey, Operation::UnwrapKey] {
+        case.store.disturb(operation, Fault::WrongKid, 1);
+    }
+    assert_eq!(case.answers().await, from_memory(ErrorKind::Protocol));
     assert_eq!(case.answers().await, FINE);
 }
 
@@ -452,11 +470,8 @@ async fn something_else_answers_in_the_vaults_place() {
     let case = Case::new().await;
     case.store.disturb(None, Fault::ProxyStatus(404), None);
     case.look().await;
-    assert_eq!(
-        case.answers().await,
-        [Ok(()), Ok(()), Err(ErrorKind::Protocol)]
-    );
-    case.lab.clock.advance(16 * MINUTE);
+    assert_eq!(case.answers().await, from_memory(ErrorKind::Protocol));
+    case.pass(16 * MINUTE).await;
     assert_eq!(case.answers().await, all(ErrorKind::Protocol));
     case.lab.azure.clear_faults();
     case.recovers().await;
@@ -499,10 +514,43 @@ async fn a_start_without_a_vault() {
     let error = provider.current_key(&call).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     lab.azure.clear_faults();
-    until("it comes up by itself", || {
-        lab.clock.advance(Duration::from_millis(100));
-        provider.health().active.is_ok()
-    })
-    .await;
+    let is_up = || provider.health().active.is_ok();
+    lab.pass_until("it comes up by itself", &[&provider], is_up)
+        .await;
     assert_eq!(provider.current_key(&call).await.unwrap().id.as_str(), kid);
+}
+
+/// A secret that is wrong, or is no longer one.
+#[tokio::test]
+async fn an_identity_that_is_refused() {
+    let case = Case::new().await;
+    let lab = &case.lab;
+    let wrong = SecretSource::given(SecretBytes::copy_from_slice(b"wrong"));
+    let client = lab.identity.client_id();
+    let credential = Credential::new(
+        Identity::client_secret(lab.azure.tenant_id(), client, wrong).unwrap(),
+        Authority::new(&lab.azure.authority()).unwrap(),
+        &lab.transport,
+        lab.clock(),
+        Arc::new(OsRandom),
+    );
+    let key = lab.key(versionless(&case.kid));
+    for wraps_remotely in [false, true] {
+        let options = VaultOptions::new(lab.clock());
+        let host = key.host().clone();
+        let vault = Vault::new(host, &credential, &lab.transport, options).unwrap();
+        let mut options = ProviderOptions::default().with_max_attempts(1);
+        if wraps_remotely {
+            options = options.wrapping_remotely();
+        }
+        let refused = KeyVaultProvider::new(vault, key.clone(), options).unwrap();
+        let current = refused.current_key(&CallOptions::default()).await;
+        let wrap = refused.wrap(&dek(), &WrapOptions::default()).await;
+        let unwrap = UnwrapOptions::default();
+        let unwrap = refused.unwrap(&case.wrapped, &unwrap).await;
+        let answers = [current.map(drop), wrap.map(drop), unwrap.map(drop)];
+        for answer in answers {
+            assert_eq!(answer.unwrap_err().kind(), ErrorKind::Unauthenticated);
+        }
+    }
 }

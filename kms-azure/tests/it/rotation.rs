@@ -156,13 +156,14 @@ async fn a_replica_that_was_blind_follows_at_its_first_look() {
     let provider = lab.provider(versionless(&old), ProviderOptions::default());
     assert_eq!(current(&provider).await, old);
     store.disturb(Operation::Get, Fault::Drop, None);
-    lab.clock.advance(Duration::from_secs(1));
+    let minute = Duration::from_secs(60);
+    lab.pass(Duration::from_secs(1), &[&provider]).await;
     let new = store.create_rsa_key("etcd", 2048).unwrap();
-    lab.clock.advance(DELAY + Duration::from_secs(60));
+    lab.pass(DELAY + minute, &[&provider]).await;
     assert!(provider.refresh().await.is_err());
     assert_eq!(current(&provider).await, old, "it cannot know");
     lab.azure.clear_faults();
-    lab.clock.advance(Duration::from_secs(60));
+    lab.pass(minute, &[&provider]).await;
     provider.refresh().await.unwrap();
     assert_eq!(current(&provider).await, new);
 }
@@ -175,13 +176,13 @@ async fn a_version_enabled_late_is_active_a_delay_later() {
     let old = store.create_rsa_key("etcd", 2048).unwrap();
     let provider = lab.provider(versionless(&old), ProviderOptions::default());
     assert_eq!(current(&provider).await, old);
-    lab.clock.advance(Duration::from_secs(1));
+    lab.pass(Duration::from_secs(1), &[&provider]).await;
     let new = store.create_rsa_key("etcd", 2048).unwrap();
     store
         .set_enabled("etcd", Some(version_of(&new)), false)
         .unwrap();
     provider.refresh().await.unwrap();
-    lab.clock.advance(10 * DELAY);
+    lab.pass(10 * DELAY, &[&provider]).await;
     provider.refresh().await.unwrap();
     assert_eq!(current(&provider).await, old);
     let restarted = lab.provider(versionless(&old), ProviderOptions::default());
@@ -195,17 +196,18 @@ async fn a_version_enabled_late_is_active_a_delay_later() {
         .set_enabled("etcd", Some(version_of(&new)), true)
         .unwrap();
     let enabled = lab.clock.wall_time();
-    for replica in [&provider, &restarted] {
-        lab.clock.advance(Duration::from_secs(100));
+    let both = [&provider, &restarted];
+    for replica in both {
+        lab.pass(Duration::from_secs(100), &both).await;
         replica.refresh().await.unwrap();
         assert_eq!(replica.health().pending.unwrap().active_at, enabled + DELAY);
     }
-    lab.clock.advance(DELAY - Duration::from_secs(201));
-    for replica in [&provider, &restarted] {
+    lab.pass(DELAY - Duration::from_secs(201), &both).await;
+    for replica in both {
         assert_eq!(current(replica).await, old);
     }
-    lab.clock.advance(Duration::from_secs(1));
-    for replica in [&provider, &restarted] {
+    lab.pass(Duration::from_secs(1), &both).await;
+    for replica in both {
         assert_eq!(current(replica).await, new);
     }
 }
@@ -219,13 +221,14 @@ async fn versions_that_came_and_went_between_two_looks() {
     let provider = lab.provider(versionless(&kids[0]), ProviderOptions::default());
     assert_eq!(current(&provider).await, kids[0]);
     for _ in 0..2 {
-        lab.clock.advance(Duration::from_secs(60));
+        lab.pass(Duration::from_secs(60), &[&provider]).await;
         kids.push(store.create_rsa_key("etcd", 2048).unwrap());
     }
-    lab.clock.advance(Duration::from_secs(1));
+    lab.pass(Duration::from_secs(1), &[&provider]).await;
     store.create_ec_key("etcd").unwrap();
     provider.refresh().await.unwrap();
     assert_eq!(current(&provider).await, kids[0]);
+    lab.rest(&[&provider]).await;
     lab.clock.advance(DELAY - Duration::from_secs(61));
     assert_eq!(
         current(&provider).await,
@@ -233,7 +236,7 @@ async fn versions_that_came_and_went_between_two_looks() {
         "without a look in between"
     );
     provider.refresh().await.unwrap();
-    lab.clock.advance(Duration::from_secs(60));
+    lab.pass(Duration::from_secs(60), &[&provider]).await;
     assert_eq!(current(&provider).await, kids[2]);
     provider.refresh().await.unwrap();
     assert_eq!(

@@ -14,9 +14,9 @@ use kms_core::{
 use kms_testkit::vault::{Fault, Operation, Role, Scope};
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
-use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::fmt::format::FmtSpan;
 
-use crate::support::{Lab, SECRET, client_certificate, versionless};
+use crate::support::{Lab, SECRET, client_certificate, listen, versionless};
 
 /// Everything that was logged on this thread.
 #[derive(Clone, Default)]
@@ -69,12 +69,13 @@ fn forms(secret: &[u8]) -> Vec<String> {
 #[tokio::test(flavor = "current_thread")]
 async fn nothing_secret_is_logged() {
     let log = Log::default();
-    let _guard = tracing_subscriber::fmt()
+    let subscriber = tracing_subscriber::fmt()
         .with_writer(log.clone())
         .with_ansi(false)
         .with_max_level(LevelFilter::TRACE)
-        .finish()
-        .set_default();
+        .with_span_events(FmtSpan::FULL)
+        .finish();
+    let _guard = listen(subscriber);
     let lab = Lab::new().await;
     for store in [lab.azure.key_vault(), lab.azure.managed_hsm()] {
         store.grant(&lab.identity, Role::CryptoUser, Scope::Store);
@@ -104,6 +105,9 @@ async fn nothing_secret_is_logged() {
         "hyper_util",
     ] {
         assert!(text.contains(crate_name), "{crate_name} has logged nothing");
+    }
+    for span in ["wrap{", "unwrap{", "look{", "vault_call{", "token{"] {
+        assert!(text.contains(span), "{span} has not been opened");
     }
     let key = pem.split("-----").nth(2).unwrap().trim();
     let mut secrets = forms(dek.expose());

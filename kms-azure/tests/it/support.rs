@@ -1,6 +1,7 @@
 //! A loopback Azure, and providers over it.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use kms_azure::credential::{Authority, Credential, Identity, SecretSource};
 use kms_azure::key_url::{KeyUrl, Service, VaultHosts};
@@ -10,6 +11,9 @@ use kms_azure::vault::{Vault, VaultOptions};
 use kms_core::{Clock, OsRandom, SecretBytes};
 use kms_testkit::ManualClock;
 use kms_testkit::vault::{self, KeyStore, Role, Scope, VaultBuilder};
+use tracing::subscriber::{DefaultGuard, NoSubscriber};
+use tracing::{Dispatch, Subscriber};
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 pub(crate) const SECRET: &str = "correct-horse-battery-staple";
 
@@ -99,6 +103,40 @@ impl Lab {
         next.is_some_and(|next| next > self.clock.wall_time())
     }
 
+    /// Waits until all of them have nothing to do but wait: no call of theirs is on its way, to
+    /// which a step of the clock would be a long time.
+    pub(crate) async fn rest(&self, providers: &[&KeyVaultProvider]) {
+        until("the background tasks rest", || {
+            providers.iter().all(|provider| self.sleeps(provider))
+        })
+        .await;
+    }
+
+    /// Lets time pass between one rest and the next: what was due before is done, and what became
+    /// due is done too.
+    pub(crate) async fn pass(&self, by: Duration, providers: &[&KeyVaultProvider]) {
+        self.rest(providers).await;
+        self.clock.advance(by);
+        self.rest(providers).await;
+    }
+
+    /// Lets time pass in small steps until this holds.
+    pub(crate) async fn pass_until(
+        &self,
+        what: &str,
+        providers: &[&KeyVaultProvider],
+        holds: impl Fn() -> bool,
+    ) {
+        for _ in 0..600 {
+            self.rest(providers).await;
+            if holds() {
+                return;
+            }
+            self.clock.advance(Duration::from_secs(1));
+        }
+        panic!("in ten minutes it never was that {what}");
+    }
+
     pub(crate) fn provider(&self, url: &str, options: ProviderOptions) -> KeyVaultProvider {
         let key = self.key(url);
         KeyVaultProvider::new(self.vault(&key), key, options).unwrap()
@@ -142,21 +180,28 @@ pub(crate) fn create(store: &KeyStore, name: &str, kind: &str) -> String {
     .unwrap()
 }
 
-/// Lets other tasks run until this holds. What never holds ends the test after a minute.
-///
-/// It pauses a little between two looks: where looking moves a manual clock, the answers of a
-/// vault on the wire must not come too late by that clock.
-pub(crate) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+/// Lets other tasks run until this holds, which must not move the clock: answers of a vault on the
+/// wire would come too late by it. What never holds ends the test after five minutes, and nothing
+/// but a hang takes that long.
+pub(crate) async fn until(what: &str, holds: impl Fn() -> bool) {
     let waiting = async {
         while !holds() {
-            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+            tokio::time::sleep(Duration::from_millis(1)).await;
         }
     };
-    let minute = std::time::Duration::from_secs(60);
-    assert!(
-        tokio::time::timeout(minute, waiting).await.is_ok(),
-        "{what}"
-    );
+    let limit = Duration::from_secs(300);
+    assert!(tokio::time::timeout(limit, waiting).await.is_ok(), "{what}");
+}
+
+/// Lets a subscriber hear all that happens on this thread.
+///
+/// Of each place in the code it is remembered whether anybody wants to hear of it. While there is a
+/// single subscriber, the thread that comes there first is asked, and those of other tests have
+/// none; while there are two, both are asked. So there is always another one.
+pub(crate) fn listen(subscriber: impl Subscriber + Send + Sync) -> DefaultGuard {
+    static OTHER: OnceLock<Dispatch> = OnceLock::new();
+    OTHER.get_or_init(|| Dispatch::new(NoSubscriber::new()));
+    subscriber.set_default()
 }
 
 /// No jitter: pauses are as long as they may be.

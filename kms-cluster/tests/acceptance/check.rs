@@ -1,11 +1,12 @@
 //! What is compared.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::ops::ControlFlow;
 
 use kms_cluster::snapshot::{Snapshot, SnapshotOptions};
-use kms_core::object::{FetchOptions, ObjectKey, ObjectSource as _, Revision, Scan, ScanOptions};
+use kms_core::object::{FetchOptions, ObjectKey, ObjectSource as _, Scan, ScanOptions};
+use kms_core::text::hex;
 use kms_envelope::kubernetes::ConfiguredNames;
 use kms_envelope::reencrypt::{Census, CensusOptions, CensusReport, take_census};
 use ring::digest;
@@ -229,69 +230,56 @@ async fn scanned(snapshot: &Snapshot, swept: &CensusReport, set: &Set, checks: &
 }
 
 fn sha256(bytes: &[u8]) -> String {
-    let digest = digest::digest(&digest::SHA256, bytes);
-    digest
-        .as_ref()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    hex(digest::digest(&digest::SHA256, bytes).as_ref())
 }
 
+/// Samples are looked for in one pass: a set may be large. Some are fetched as well.
 async fn samples(snapshot: &Snapshot, set: &Set, checks: &mut Checks) {
-    let mut opener = Opener::new(set);
-    let live = set.expected["samples"].as_array().unwrap();
-    let history = set.expected["history_samples"].as_array().unwrap();
-    for (is_live, sample) in live
-        .iter()
-        .map(|sample| (true, sample))
-        .chain(history.iter().map(|sample| (false, sample)))
-    {
+    const FETCHED: usize = 5;
+    let samples = |field: &str| set.expected[field].as_array().unwrap().iter();
+    let place = |sample: &Value| {
+        let name = sample["etcd_key"].as_str().unwrap().as_bytes().to_vec();
+        (name, sample["mod_revision"].as_u64().unwrap())
+    };
+    let all = || samples("samples").chain(samples("history_samples"));
+    let wanted: BTreeSet<_> = all().map(place).collect();
+    let mut values = BTreeMap::new();
+    snapshot
+        .sweep(None, |record| {
+            let place = (record.key.to_vec(), record.position.revision.get());
+            if let (true, Some(value)) = (wanted.contains(&place), record.value) {
+                values.insert(place, value.to_vec());
+            }
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+    for sample in samples("samples").take(FETCHED) {
         let name = sample["etcd_key"].as_str().unwrap();
         let key = ObjectKey::new(name).unwrap();
-        let revision = Revision::new(sample["mod_revision"].as_u64().unwrap());
-        let value = if is_live {
-            let found = snapshot
-                .fetch(&key, &FetchOptions::default())
-                .await
-                .unwrap();
-            let found = found.unwrap();
-            checks.equal(name, found.revision, revision);
-            Some(found.value)
-        } else {
-            record_at(snapshot, &key, revision)
-        };
-        let Some(value) = value else {
-            checks
-                .failures
-                .push(format!("{name} at {revision} is not there"));
+        let found = snapshot.fetch(&key, &FetchOptions::default()).await;
+        let found = found.unwrap().unwrap();
+        let place = (name.as_bytes().to_vec(), found.revision.get());
+        checks.equal(name, Some(&found.value), values.get(&place));
+    }
+    let mut opener = Opener::new(set);
+    for sample in all() {
+        let name = sample["etcd_key"].as_str().unwrap();
+        let Some(value) = values.get(&place(sample)) else {
+            checks.failures.push(format!("{name} is not there"));
             continue;
         };
         checks.equal(
             name,
-            Some(sha256(&value).as_str()),
+            Some(sha256(value).as_str()),
             sample["stored_sha256_hex"].as_str(),
         );
-        let opened = opener.open(key.as_bytes(), &value).await;
+        let opened = opener.open(name.as_bytes(), value).await;
         checks.equal(
             name,
             opened.map(|plaintext| sha256(&plaintext)),
             Ok(sample["plaintext_sha256_hex"].as_str().unwrap().to_owned()),
         );
     }
-}
-
-fn record_at(snapshot: &Snapshot, key: &ObjectKey, revision: Revision) -> Option<Vec<u8>> {
-    let mut found = None;
-    snapshot
-        .sweep(None, |record| {
-            if record.key == key.as_bytes() && record.position.revision == revision {
-                found = record.value.map(<[u8]>::to_vec);
-                return ControlFlow::Break(());
-            }
-            ControlFlow::Continue(())
-        })
-        .unwrap();
-    found
 }
 
 /// Exactly the damaged objects do not open.

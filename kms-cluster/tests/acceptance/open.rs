@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use kms_core::{OsRandom, TokioClock};
+use kms_core::{KeyId, OsRandom, TokioClock};
 use kms_envelope::kubernetes::{ProviderConfiguration, Transformer, resource_of_etcd_key};
 use kms_testkit::StaticProvider;
 
@@ -21,19 +21,21 @@ pub(crate) struct Opener<'s> {
 impl<'s> Opener<'s> {
     pub(crate) fn new(set: &'s Set) -> Self {
         let current = set.expected["current_key_id"].as_str().unwrap();
-        let mut keks: Vec<_> = set.expected["keks"].as_object().unwrap().iter().collect();
-        keks.sort_by_key(|(id, _)| *id != current);
-        let text: Vec<_> = keks
-            .into_iter()
-            .map(|(id, key)| {
-                let key = BASE64_STANDARD.decode(key.as_str().unwrap()).unwrap();
-                let hex: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
-                format!("{id}={hex}")
-            })
-            .collect();
+        let keks = set.expected["keks"].as_object().unwrap();
+        let key = |id: &str| {
+            let key = BASE64_STANDARD.decode(keks[id].as_str().unwrap()).unwrap();
+            let id: KeyId = id.parse().unwrap();
+            (id, <[u8; 32]>::try_from(key).unwrap())
+        };
+        let (id, first) = key(current);
+        let provider = StaticProvider::new(id, first);
+        for id in keks.keys().filter(|id| *id != current) {
+            let (id, key) = key(id);
+            provider.add_key(id, key).unwrap();
+        }
         Self {
             set,
-            provider: Arc::new(text.join(",").parse().unwrap()),
+            provider: Arc::new(provider),
             transformers: BTreeMap::new(),
         }
     }
