@@ -94,9 +94,14 @@ fn unknown(objections: &[Objection], needed: &NeededBy, places: &Places) -> Vec<
         ));
     }
     if has(UnknownKey::Damaged) || has(UnknownKey::UnknownProvider) {
-        let looks = groups(UnknownKey::Damaged)
+        let mut keys: Vec<_> = groups(UnknownKey::Damaged)
             .chain(groups(UnknownKey::UnknownProvider))
             .flat_map(|it| it.examples.iter())
+            .collect();
+        keys.sort();
+        keys.dedup();
+        let looks = keys
+            .into_iter()
             .map(|key| {
                 let get = places.etcdctl(&["get", key, "-w", "json"]);
                 format!("{get} | kms inspect --encoding etcd-json -")
