@@ -119,7 +119,7 @@ async fn stock(
     if let Some(path) = &args.census {
         return read_census(path).map(Some);
     }
-    if args.source.snapshot.is_none() && args.source.etcd.is_empty() {
+    if args.source.snapshot.is_none() && args.source.etcd.urls.is_empty() {
         return Ok(None);
     }
     let source = open_source(&args.source, clock).await?;
