@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use kms_core::KeyId;
 use kms_envelope::kubernetes::convergence::{
-    Judgement, ServerMetrics, Tolerance, Verdict, judge_status, key_id_hash,
+    Judgement, Role, ServerMetrics, Tolerance, Verdict, judge_status, key_id_hash,
 };
 
 /// When the metrics below were taken, in seconds.
@@ -127,20 +127,26 @@ impl Release {
 }
 
 fn judge(text: &str) -> Judgement {
+    judge_as(Role::Writer, text)
+}
+
+fn judge_as(role: Role, text: &str) -> Judgement {
     let servers = ServerMetrics::read(text).unwrap();
     let [server] = servers.as_slice() else {
         panic!("{servers:?}");
     };
     let now = SystemTime::UNIX_EPOCH + Duration::from_secs(NOW);
     let target = KeyId::new("etcd/2").unwrap();
-    server.judge("vault", &target, now, &Tolerance::default())
+    server.judge("vault", &target, role, now, &Tolerance::default())
 }
 
-/// What was told, what was written, when a configuration was taken, and what follows.
+/// What was told, what was written, when a configuration was taken; and what follows of a writer,
+/// and of a reader.
 type Row = (
     &'static [(&'static str, f64)],
     &'static [(&'static str, f64)],
     Option<f64>,
+    &'static str,
     &'static str,
 );
 
@@ -151,12 +157,14 @@ const ROWS: [Row; 16] = [
         &[("etcd/2", 9000.0)],
         None,
         "wrote_with_target",
+        "told_target",
     ),
     (
         &[("etcd/1", 300.0), ("etcd/2", 20.0)],
         &[("etcd/2", 10.0), ("etcd/1", 250.0)],
         Some(90_000.0),
         "wrote_with_target",
+        "told_target",
     ),
     // Within what clocks may differ, and what a file may be old.
     (
@@ -164,12 +172,14 @@ const ROWS: [Row; 16] = [
         &[("etcd/2", -29.0)],
         None,
         "wrote_with_target",
+        "told_target",
     ),
     (
         &[("etcd/2", 239.0)],
         &[("etcd/2", 250.0)],
         None,
         "wrote_with_target",
+        "told_target",
     ),
     // Another.
     (
@@ -177,11 +187,13 @@ const ROWS: [Row; 16] = [
         &[("etcd/1", 9.0)],
         None,
         "told_another",
+        "told_another",
     ),
     (
         &[("etcd/2", 300.0), ("etcd/1", 20.0)],
         &[("etcd/2", 9.0)],
         None,
+        "told_another",
         "told_another",
     ),
     (
@@ -189,14 +201,16 @@ const ROWS: [Row; 16] = [
         &[("etcd/1", 5.0)],
         None,
         "wrote_with_another",
+        "told_target",
     ),
     // Nobody knows.
-    (&[], &[], None, "no_such_kms"),
-    (&[], &[("etcd/2", 9.0)], None, "no_such_kms"),
+    (&[], &[], None, "no_such_kms", "no_such_kms"),
+    (&[], &[("etcd/2", 9.0)], None, "no_such_kms", "no_such_kms"),
     (
         &[("etcd/2", 241.0)],
         &[("etcd/2", 9.0)],
         None,
+        "told_long_ago",
         "told_long_ago",
     ),
     (
@@ -204,24 +218,34 @@ const ROWS: [Row; 16] = [
         &[("etcd/2", 9.0)],
         None,
         "ahead_of_us",
+        "ahead_of_us",
     ),
     (
         &[("etcd/2", 5.0)],
         &[("etcd/2", -31.0)],
         None,
         "ahead_of_us",
+        "told_target",
     ),
-    (&[("etcd/2", 20.0)], &[], None, "nothing_written"),
+    (
+        &[("etcd/2", 20.0)],
+        &[],
+        None,
+        "nothing_written",
+        "told_target",
+    ),
     (
         &[("etcd/2", 20.0)],
         &[("etcd/1", 9000.0)],
         None,
         "nothing_written_since",
+        "told_target",
     ),
     (
         &[("etcd/2", 20.0), ("etcd/1", 20.0)],
         &[("etcd/2", 9.0)],
         None,
+        "two_at_once",
         "two_at_once",
     ),
     (
@@ -229,23 +253,26 @@ const ROWS: [Row; 16] = [
         &[("etcd/2", 500.0)],
         Some(400.0),
         "reloaded_since",
+        "told_target",
     ),
 ];
 
 #[test]
 fn what_follows_is_the_same_in_every_release() {
     for (name, release) in RELEASES {
-        for (told, written, reloaded, reason) in ROWS {
+        for (told, written, reloaded, as_writer, as_reader) in ROWS {
             let text = release.metrics(told, written, reloaded);
-            let judged = judge(&text);
-            assert_eq!(judged.reason(), reason, "{name}: {text}");
-            let verdict = match reason {
-                "wrote_with_target" => Verdict::Target,
-                "told_another" | "wrote_with_another" => Verdict::Another,
-                _ => Verdict::Unknown,
-            };
-            assert_eq!(judged.verdict(), verdict, "{name}: {reason}");
-            assert_eq!(judged.settles_in(), Duration::ZERO);
+            for (role, reason) in [(Role::Writer, as_writer), (Role::Reader, as_reader)] {
+                let judged = judge_as(role, &text);
+                assert_eq!(judged.reason(), reason, "{name}, {role:?}: {text}");
+                let verdict = match reason {
+                    "wrote_with_target" | "told_target" => Verdict::Target,
+                    "told_another" | "wrote_with_another" => Verdict::Another,
+                    _ => Verdict::Unknown,
+                };
+                assert_eq!(judged.verdict(), verdict, "{name}: {reason}");
+                assert_eq!(judged.settles_in(), Duration::ZERO);
+            }
         }
     }
 }
@@ -280,7 +307,7 @@ fn the_newer_of_two_keys_counts_whatever_their_order() {
 #[test]
 fn a_sentence_says_what_was_found_and_json_says_it_too() {
     let (_, release) = RELEASES[4];
-    for (told, written, reloaded, reason) in ROWS {
+    for (told, written, reloaded, reason, _) in ROWS {
         let judged = judge(&release.metrics(told, written, reloaded));
         let json = serde_json::to_value(&judged).unwrap();
         assert_eq!(json["reason"], reason);

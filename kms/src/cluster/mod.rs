@@ -3,8 +3,10 @@
 mod census;
 mod export;
 mod html;
+mod migrate;
 mod opener;
 pub mod plan;
+mod plugins;
 pub mod replicas;
 mod source;
 mod text;
@@ -13,6 +15,10 @@ mod verify;
 pub use census::{CensusOutcome, CensusRequest, SourceFacts, census};
 pub use export::{ExportEvent, ExportFormat, ExportRequest, ExportSummary, export, get};
 pub use html::html_report;
+pub use migrate::{
+    CheckpointFile, CheckpointPlace, MigrateOutcome, MigrateRequest, StoreFacts, WorkerName,
+    migrate, migration_text,
+};
 pub use opener::{KekArgument, ObjectOpener, OpenerOptions};
 pub use source::ClusterSource;
 pub use text::text_report;

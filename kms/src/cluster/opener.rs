@@ -10,8 +10,9 @@ use kms_envelope::kubernetes::{
     Transformer, resource_of_etcd_key_under,
 };
 
+use super::plugins::{kms_entries, open_plugins};
 use crate::Failure;
-use crate::provider::{Environment, ProviderUri, open_endpoint};
+use crate::provider::{Environment, ProviderUri};
 
 /// `NAME=PROVIDER`: who stands in for the plugin that the configuration calls by this name.
 ///
@@ -116,29 +117,7 @@ impl ObjectOpener {
         environment: &mut Environment,
     ) -> Result<Self, Failure> {
         let clock = environment.clock();
-        let mut given = BTreeMap::new();
-        for kek in keks {
-            if given.insert(kek.name.clone(), kek.provider).is_some() {
-                return Err(Failure::usage(
-                    format!("--kek names the KMS `{}` twice", kek.name),
-                    "give one provider for each name",
-                ));
-            }
-        }
-        let mut plugins = BTreeMap::new();
-        for kms in kms_entries(&config) {
-            if plugins.contains_key(&kms.name) {
-                continue;
-            }
-            let provider = match given.remove(&kms.name) {
-                Some(uri) => uri.open_for(kms, environment)?,
-                None => open_endpoint(kms, Arc::clone(&clock))?,
-            };
-            plugins.insert(kms.name.clone(), provider);
-        }
-        if let Some(unknown) = given.keys().next() {
-            return Err(unknown_kms(unknown, &plugins));
-        }
+        let plugins = open_plugins(&config, keks, environment)?;
         Ok(Self {
             config,
             plugins,
@@ -237,24 +216,4 @@ impl ObjectOpener {
         }
         builder.build()
     }
-}
-
-fn kms_entries(config: &EncryptionConfiguration) -> impl Iterator<Item = &KmsConfiguration> {
-    let providers = config.resources.iter().flat_map(|entry| &entry.providers);
-    providers.filter_map(|provider| match provider {
-        ProviderConfiguration::Kms(kms) => Some(kms),
-        _ => None,
-    })
-}
-
-fn unknown_kms(name: &str, known: &BTreeMap<String, Arc<dyn KeyProvider>>) -> Failure {
-    let known: Vec<_> = known.keys().map(String::as_str).collect();
-    Failure::usage(
-        format!("--kek names the KMS `{name}`, which the configuration does not have"),
-        if known.is_empty() {
-            "leave --kek away: the configuration has no KMS".to_owned()
-        } else {
-            format!("give one of `{}`", known.join("`, `"))
-        },
-    )
 }

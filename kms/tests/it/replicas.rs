@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use kms::cluster::replicas::{MetricsAccess, ReplicaReport, ReplicaSource, Replicas};
 use kms_core::{Clock, KeyId, SecretBytes};
-use kms_envelope::kubernetes::convergence::{Judgement, Verdict, key_id_hash};
+use kms_envelope::kubernetes::convergence::{Judgement, Role, Verdict, key_id_hash};
 use kms_testkit::ManualClock;
 
 use self::server::{MetricsServer, authority};
@@ -118,6 +118,21 @@ fn one_that_writes_with_another_key_is_named() {
     let another: Vec<_> = report.disagreeing().map(|it| it.name.as_str()).collect();
     assert_eq!(another, ["cp-2"]);
     assert!(report.to_string().contains("ANOTHER"), "{report}");
+}
+
+/// What the first step of a plan asks for: nobody has written with the key yet.
+#[test]
+fn readers_need_to_have_written_nothing() {
+    let fleet = Fleet::new();
+    let text = metrics("a", "etcd/2", fleet.clock.wall_time());
+    let text = text.replace("to_storage", "from_storage");
+    let source = ReplicaSource::metrics(&fleet.file("readers", &text)).unwrap();
+    let replicas = Replicas::new(vec![source]).with_expected(1);
+    let ask = |replicas: Replicas| block_on(replicas.check("vault", &target(), &fleet.clock));
+    assert!(!ask(replicas.clone()).agrees());
+    let report = ask(replicas.with_role(Role::Reader));
+    assert!(report.agrees(), "{report}");
+    assert!(report.to_string().contains("READS WITH"));
 }
 
 #[test]

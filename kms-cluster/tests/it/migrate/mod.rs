@@ -4,9 +4,12 @@ mod cluster;
 mod conflicts;
 mod crash;
 mod damaged;
+mod kept;
 mod laws;
+mod leased;
 mod outage;
 mod places;
+mod shared;
 mod store;
 mod targets;
 

@@ -34,6 +34,18 @@ impl Verdict {
     }
 }
 
+/// What is asked of a server.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Role {
+    /// That it writes with the key.
+    #[default]
+    Writer,
+    /// That it has the KMS in its configuration, anywhere, and that the KMS named it the key: it
+    /// can read what others write with it. Nothing needs to have been written.
+    Reader,
+}
+
 /// What is forgiven.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -82,6 +94,11 @@ pub enum Judgement {
         told: Duration,
         /// How long ago it was written with.
         written: Duration,
+    },
+    /// Target, of a [reader](Role::Reader): the KMS named it last.
+    Told {
+        /// How long ago.
+        told: Duration,
     },
     /// Target, by the plugin's word: its server follows within
     /// [three minutes](Transformer::WRITE_STATE_TTL), or does not write at all. That the server's
@@ -149,7 +166,7 @@ impl Judgement {
     #[must_use]
     pub const fn verdict(&self) -> Verdict {
         match self {
-            Self::Wrote { .. } | Self::PluginTells => Verdict::Target,
+            Self::Wrote { .. } | Self::Told { .. } | Self::PluginTells => Verdict::Target,
             Self::ToldAnother { .. }
             | Self::WroteAnother { .. }
             | Self::PluginTellsAnother { .. } => Verdict::Another,
@@ -162,6 +179,7 @@ impl Judgement {
     pub const fn reason(&self) -> &'static str {
         match self {
             Self::Wrote { .. } => "wrote_with_target",
+            Self::Told { .. } => "told_target",
             Self::PluginTells => "plugin_tells_target",
             Self::ToldAnother { .. } => "told_another",
             Self::WroteAnother { .. } => "wrote_with_another",
@@ -201,17 +219,18 @@ pub fn judge_status(told: &KeyId, target: &KeyId) -> Judgement {
 }
 
 impl ServerMetrics {
-    /// Says whether this server writes with `target` through the KMS of this name; `now` is the
-    /// time at which the metrics were taken, or later.
+    /// Says whether this server writes with `target` through the KMS of this name, or reads; `now`
+    /// is the time at which the metrics were taken, or later.
     #[must_use]
     pub fn judge(
         &self,
         kms: &str,
         target: &KeyId,
+        role: Role,
         now: SystemTime,
         tolerance: &Tolerance,
     ) -> Judgement {
-        self.examine(kms, &key_id_hash(target), now, tolerance)
+        self.examine(kms, &key_id_hash(target), role, now, tolerance)
             .unwrap_or_else(|doubt| doubt)
     }
 
@@ -220,6 +239,7 @@ impl ServerMetrics {
         &self,
         kms: &str,
         target: &str,
+        role: Role,
         now: SystemTime,
         tolerance: &Tolerance,
     ) -> Result<Judgement, Judgement> {
@@ -236,6 +256,9 @@ impl ServerMetrics {
         if named != target {
             let key_id_hash = named.to_owned();
             return Ok(Judgement::ToldAnother { key_id_hash, told });
+        }
+        if role == Role::Reader {
+            return Ok(Judgement::Told { told });
         }
         let (used, used_at) = latest(&metrics.written)?.ok_or(Judgement::NothingWritten)?;
         let written = age(used_at)?;
@@ -292,6 +315,7 @@ impl fmt::Display for Judgement {
                 Ago(*told),
                 Ago(*written)
             ),
+            Self::Told { told } => write!(f, "its KMS named the key {} ago", Ago(*told)),
             Self::PluginTells => {
                 f.write_str("the plugin names the key; its server follows within 3 min")
             }

@@ -11,7 +11,7 @@
 //! ```
 //! use std::time::{Duration, SystemTime};
 //! use kms_core::KeyId;
-//! use kms_envelope::kubernetes::convergence::{ServerMetrics, Tolerance, Verdict, key_id_hash};
+//! use kms_envelope::kubernetes::convergence::{Role, ServerMetrics, Tolerance, Verdict, key_id_hash};
 //!
 //! let target = KeyId::new("vault/etcd/2")?;
 //! let hash = key_id_hash(&target);
@@ -23,7 +23,7 @@
 //! );
 //! let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_020);
 //! let servers = ServerMetrics::read(&text)?;
-//! let judged = servers[0].judge("vault", &target, now, &Tolerance::default());
+//! let judged = servers[0].judge("vault", &target, Role::Writer, now, &Tolerance::default());
 //! assert_eq!(judged.verdict(), Verdict::Target);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -32,5 +32,5 @@ mod exposition;
 mod judgement;
 mod metrics;
 
-pub use judgement::{Judgement, Tolerance, Verdict, judge_status};
+pub use judgement::{Judgement, Role, Tolerance, Verdict, judge_status};
 pub use metrics::{KeyUse, KmsMetrics, ServerMetrics, key_id_hash};

@@ -284,6 +284,7 @@ impl Run<'_, '_> {
             from,
             first: None,
             is_bounded: false,
+            saves_end: true,
             saver: saver.as_ref().map(|saver| saver as &dyn Saver),
         };
         sweep(work, field, ledger, stop, progress).await?;

@@ -53,6 +53,8 @@ pub(super) struct Field<'f> {
     pub(super) first: Option<Batch>,
     /// Whether there is nothing to read after that.
     pub(super) is_bounded: bool,
+    /// Whether the place is kept also when all of it is done.
+    pub(super) saves_end: bool,
     pub(super) saver: Option<&'f dyn Saver>,
 }
 
@@ -66,7 +68,7 @@ enum Event {
 
 type Events<'f> = FuturesUnordered<Pin<Box<dyn Future<Output = Event> + Send + 'f>>>;
 
-/// Objects that were read together, and how many of them are not done.
+/// Objects that follow each other, and how many of them are not done.
 struct Mark {
     last: ObjectKey,
     left: usize,
@@ -146,14 +148,19 @@ pub(super) async fn sweep<'f, 's: 'f>(
             .pace
             .last(work.clock.now(), ledger.done, ledger.counts),
     );
-    // The place is kept also when it stops.
-    let last = sweep.save_now(ledger.counts).await;
+    let last = if sweep.stop.is_some() || field.saves_end {
+        sweep.save_now(ledger.counts).await
+    } else {
+        Ok(())
+    };
     match sweep.stop {
         Some(reason) => Err(reason),
         None => last.map_err(StopReason::Checkpoint),
     }
 }
 
+/// How many objects the cursor passes at once.
+const OBJECTS_OF_MARK: usize = 50;
 /// As kube-apiserver has it.
 const REFRESH_EVERY: Duration = Duration::from_secs(60);
 const REFRESH_AGAIN: Duration = Duration::from_secs(10);
@@ -217,16 +224,24 @@ impl Sweep<'_, '_> {
     }
 
     fn enqueue(&mut self, batch: Batch, ledger: &mut Ledger) {
-        let number = self.first_mark.saturating_add(self.marks.len() as u64);
-        self.marks.push_back(Mark {
-            last: batch.last,
-            left: batch.objects.len(),
-        });
         // What is not of the scope is done already.
         let skipped = batch.scanned.saturating_sub(batch.objects.len() as u64);
         ledger.count_scanned(skipped);
-        let objects = batch.objects.into_iter();
-        self.queue.extend(objects.map(|object| (number, object)));
+        let mut objects = batch.objects.into_iter().peekable();
+        while objects.peek().is_some() {
+            let number = self.first_mark.saturating_add(self.marks.len() as u64);
+            let together: Vec<_> = objects.by_ref().take(OBJECTS_OF_MARK).collect();
+            let last = together.last().filter(|_| objects.peek().is_some());
+            self.marks.push_back(Mark {
+                last: last.map_or_else(|| batch.last.clone(), |object| object.key.clone()),
+                left: together.len(),
+            });
+            self.queue
+                .extend(together.into_iter().map(|object| (number, object)));
+        }
+        if self.marks.is_empty() {
+            self.cursor = Some(batch.last);
+        }
         self.advance();
     }
 
@@ -268,7 +283,9 @@ impl Sweep<'_, '_> {
             return;
         };
         let now = self.work.clock.now();
-        if self.is_saving || now < self.next_save || self.saved.as_ref() == Some(cursor) {
+        // Once it stops, the place is kept in the end, once.
+        let is_due = now >= self.next_save && self.saved.as_ref() != Some(cursor);
+        if self.stop.is_some() || self.is_saving || !is_due {
             return;
         }
         self.is_saving = true;

@@ -349,19 +349,20 @@ fn sentence(check: &Check, context: &PlanContext) -> String {
     let servers = context.servers();
     match check {
         Check::ConfigurationTaken => format!("{servers} has taken the file"),
-        Check::KmsHealthy { names } => format!(
-            "KMS {} answers {servers}: /readyz?verbose names no kms-provider that fails, and the metric \
-             apiserver_envelope_encryption_key_id_hash_status_last_timestamp_seconds is there for it (KMS v2)",
-            names.join(", ")
-        ),
+        Check::KmsHealthy { names } => {
+            let asked = names.iter().map(|name| replicas(name, " --as-readers", context));
+            format!(
+                "KMS {} answers {servers}: /readyz?verbose names no kms-provider that fails; of KMS v2 {}",
+                names.join(", "),
+                asked.collect::<Vec<_>>().join(" and ")
+            )
+        }
         Check::WritesWith { kms, prefixes } => {
             let mut parts = Vec::new();
             for name in kms {
-                let count = context
-                    .replicas
-                    .map_or_else(|| "N".to_owned(), |count| count.to_string());
                 parts.push(format!(
-                    "`kms replicas --kms {name} --key-id KEY_ID --replicas {count} --metrics URL…` says that all of them write with it (write one object through each first)"
+                    "{} (write one object through each first)",
+                    replicas(name, "", context)
                 ));
             }
             for prefix in prefixes {
@@ -388,6 +389,16 @@ fn sentence(check: &Check, context: &PlanContext) -> String {
         }
         other => format!("{other:?}"),
     }
+}
+
+/// The command that asks all of them.
+fn replicas(kms: &str, role: &str, context: &PlanContext) -> String {
+    let count = context
+        .replicas
+        .map_or_else(|| "N".to_owned(), |count| count.to_string());
+    format!(
+        "`kms replicas{role} --kms {kms} --key-id KEY_ID --replicas {count} --metrics URL…` agrees"
+    )
 }
 
 fn describe(under: &Under) -> String {

@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use kms_core::{CallOptions, Clock, KeyId, KeyProvider as _};
-use kms_envelope::kubernetes::convergence::{Judgement, ServerMetrics, Tolerance, judge_status};
+use kms_envelope::kubernetes::convergence::{
+    Judgement, Role, ServerMetrics, Tolerance, judge_status,
+};
 use kms_plugin::client::{ClientOptions, V2Client};
 
 use super::access::{MAX_METRICS, MetricsAccess};
@@ -25,6 +27,8 @@ pub struct Replicas {
     pub expected: Option<u32>,
     /// How to ask for metrics; needed for `https://`.
     pub access: Option<MetricsAccess>,
+    /// What is asked of them: that they write with the key, or can read.
+    pub role: Role,
     /// What is forgiven.
     pub tolerance: Tolerance,
     /// The longest that one of them may take to answer. 10 s.
@@ -39,6 +43,7 @@ impl Replicas {
             sources,
             expected: None,
             access: None,
+            role: Role::Writer,
             tolerance: Tolerance::default(),
             timeout: Duration::from_secs(10),
         }
@@ -55,6 +60,13 @@ impl Replicas {
     #[must_use]
     pub fn with_access(mut self, access: impl Into<Option<MetricsAccess>>) -> Self {
         self.access = access.into();
+        self
+    }
+
+    /// Sets what is asked of them.
+    #[must_use]
+    pub const fn with_role(mut self, role: Role) -> Self {
+        self.role = role;
         self
     }
 
@@ -79,7 +91,7 @@ impl Replicas {
     }
 
     /// Asks all of them whether they write with `target` through the KMS v2 of this name in the
-    /// configuration. What cannot be asked is in the report, too.
+    /// configuration, or whatever else the [role](Self::role) is. What cannot be asked is in the report, too.
     pub async fn check(&self, kms: &str, target: &KeyId, clock: &Arc<dyn Clock>) -> ReplicaReport {
         let question = Question {
             replicas: self,
@@ -114,6 +126,7 @@ impl Replicas {
         ReplicaReport::new(
             kms.to_owned(),
             target.clone(),
+            self.role,
             self.expected,
             groups.into_values().collect(),
         )
@@ -241,7 +254,13 @@ impl Question<'_> {
                 .map(|(name, value)| format!("{name}={value}"))
                 .collect();
             Answer {
-                judgement: server.judge(self.kms, self.target, now, &self.replicas.tolerance),
+                judgement: server.judge(
+                    self.kms,
+                    self.target,
+                    self.replicas.role,
+                    now,
+                    &self.replicas.tolerance,
+                ),
                 labels: labels.join(" "),
                 reload_failed: server.reload_failed > server.reloaded,
                 config_hash: server.config_hash,

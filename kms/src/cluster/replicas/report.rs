@@ -5,7 +5,7 @@ use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
 use kms_core::KeyId;
-use kms_envelope::kubernetes::convergence::{Judgement, Verdict};
+use kms_envelope::kubernetes::convergence::{Judgement, Role, Verdict};
 use serde::ser::SerializeStruct as _;
 use serde::{Serialize, Serializer};
 
@@ -21,6 +21,8 @@ pub struct ReplicaReport {
     pub kms: String,
     /// The key that was asked about.
     pub target: KeyId,
+    /// What was asked of them.
+    pub role: Role,
     /// How many API servers there should be, if that was said.
     pub expected: Option<u32>,
     /// How many different ones were asked, at least.
@@ -133,6 +135,7 @@ impl ReplicaReport {
     pub(super) fn new(
         kms: String,
         target: KeyId,
+        role: Role,
         expected: Option<u32>,
         mut replicas: Vec<Replica>,
     ) -> Self {
@@ -149,6 +152,7 @@ impl ReplicaReport {
         Self {
             kms,
             target,
+            role,
             expected,
             seen,
             replicas,
@@ -191,7 +195,8 @@ impl ReplicaReport {
         let mut unchecked = Vec::new();
         if self.replicas.is_empty() {
             unchecked.push(format!(
-                "no API server and no plugin was named: whether all of them write with {} is not known",
+                "no API server and no plugin was named: whether all of them {} with {} is not known",
+                self.verb(),
                 self.target
             ));
         }
@@ -214,7 +219,8 @@ impl ReplicaReport {
             }
             if replica.is_plugin_only() && replica.verdict() == Verdict::Target {
                 unchecked.push(format!(
-                    "{name}: whether its API server writes through `{}` at all; a plugin cannot tell",
+                    "{name}: whether its API server {}s through `{}` at all; a plugin cannot tell",
+                    self.verb(),
                     self.kms
                 ));
             }
@@ -231,6 +237,13 @@ impl ReplicaReport {
             unchecked.push("the API servers run different configurations".to_owned());
         }
         unchecked
+    }
+
+    const fn verb(&self) -> &'static str {
+        match self.role {
+            Role::Reader => "read",
+            _ => "write",
+        }
     }
 
     fn config_hashes(&self) -> BTreeSet<&str> {
@@ -258,7 +271,11 @@ fn count_different(replicas: &[Replica]) -> u32 {
 /// A table for people, and what could not be checked.
 impl fmt::Display for ReplicaReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut table = vec![["REPLICA", "WRITES WITH", "WHY"].map(String::from)];
+        let heading = match self.role {
+            Role::Reader => "READS WITH",
+            _ => "WRITES WITH",
+        };
+        let mut table = vec![["REPLICA", heading, "WHY"].map(String::from)];
         for replica in &self.replicas {
             let mut name = replica.name.clone();
             for evidence in &replica.evidence {
@@ -290,9 +307,10 @@ impl fmt::Display for ReplicaReport {
 
 impl Serialize for ReplicaReport {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut out = serializer.serialize_struct("ReplicaReport", 9)?;
+        let mut out = serializer.serialize_struct("ReplicaReport", 10)?;
         out.serialize_field("kms", &self.kms)?;
         out.serialize_field("target_key_id", self.target.as_str())?;
+        out.serialize_field("role", self.verb())?;
         out.serialize_field("agrees", &self.agrees())?;
         out.serialize_field("expected", &self.expected)?;
         out.serialize_field("seen", &self.seen)?;

@@ -155,9 +155,11 @@ impl<'a> SharedMigration<'a> {
             place: &place,
             definition: &definition,
             poll: self.worker.poll,
+            nap: Duration::ZERO,
             total: None,
             ledger: Ledger::new(MigrationCounts::default(), self.migration.no_pace()),
             pass: 1,
+            unnoted: None,
         };
         worker.total = Position::new(&work, None).count(&work).await;
         let ended = loop {
@@ -293,9 +295,13 @@ struct Worker<'r, 'w> {
     place: &'r Place<'w>,
     definition: &'r Definition,
     poll: Duration,
+    /// The next nap, while others work.
+    nap: Duration,
     total: Option<u64>,
     ledger: Ledger,
     pass: u32,
+    /// A range that is done. It is noted with the next change, which saves a transaction.
+    unnoted: Option<(u64, MigrationCounts)>,
 }
 
 /// How all of it ended: what the verifier found, and if that was this worker, in full.
@@ -307,13 +313,21 @@ impl Worker<'_, '_> {
             if stop.clone().now_or_never().is_some() {
                 return Err(StopReason::Asked);
             }
-            let board = self.board().await?;
-            match board.next(self.place.me()) {
+            let mut board = self.board().await?;
+            let me = self.place.me();
+            if let Some((number, counts)) = self.unnoted {
+                board.finish(me, number, counts);
+            }
+            let next = board.next(me);
+            if self.unnoted.is_some() && next != Next::Claim {
+                self.change(|_| ()).await?;
+                continue;
+            }
+            match next {
                 Next::GoOn(range) => self.go_on(range, stop.clone(), progress).await?,
                 Next::Claim => self.claim(&board, stop.clone(), progress).await?,
                 Next::AskAfter(ranges) => match self.dead(&ranges).await? {
                     Some(dead) => {
-                        let me = self.place.me();
                         self.change(|board| board.take_over(me, &dead)).await?;
                     }
                     None => self.wait(&board, stop.clone(), progress).await,
@@ -357,26 +371,35 @@ impl Worker<'_, '_> {
     }
 
     async fn change<T>(
-        &self,
+        &mut self,
         mut change: impl FnMut(&mut Board) -> T,
     ) -> Result<(Board, T), StopReason> {
-        let definition = self.definition;
+        let (definition, place, unnoted) = (self.definition, self.place, self.unnoted);
         let mut apply = |board: Option<Board>| {
             let mut board = board
                 .filter(|board| board.definition == *definition)
                 .ok_or_else(gone)?;
+            if let Some((number, counts)) = unnoted {
+                // It may be another's by now, who notes it.
+                board.finish(place.me(), number, counts);
+            }
             let result = change(&mut board);
             Ok((board, result))
         };
-        let place = self.place;
         let changed = self
             .work
             .patiently(async || place.update(&mut apply).await)
             .await;
-        changed.map_err(|error| match error.kind() {
-            ErrorKind::Checkpoint => StopReason::Displaced(error),
-            _ => StopReason::Checkpoint(error),
-        })
+        match changed {
+            Ok(changed) => {
+                self.unnoted = None;
+                Ok(changed)
+            }
+            Err(error) if error.kind() == ErrorKind::Checkpoint => {
+                Err(StopReason::Displaced(error))
+            }
+            Err(error) => Err(StopReason::Checkpoint(error)),
+        }
     }
 
     async fn is_alive(&self, worker: &str) -> Result<bool, StopReason> {
@@ -401,7 +424,10 @@ impl Worker<'_, '_> {
         let now = self.work.clock.now();
         let mut pace = Pace::new(MigrationPhase::Waiting, self.total, 0, now);
         progress(&pace.last(now, board.counts.scanned, self.ledger.counts));
-        let nap = self.work.clock.sleep_until(now + self.poll);
+        // Soon at first: most are nearly done when one has nothing left.
+        let shortest = self.poll.checked_div(16).unwrap_or(self.poll);
+        self.nap = self.nap.saturating_mul(2).clamp(shortest, self.poll);
+        let nap = self.work.clock.sleep_until(now + self.nap);
         let _ = select(nap, stop).await;
     }
 
@@ -432,6 +458,7 @@ impl Worker<'_, '_> {
             from: position,
             first: Some(batch),
             is_bounded: true,
+            saves_end: false,
             saver: None,
         };
         self.go_through(range, field, stop, progress).await
@@ -450,6 +477,7 @@ impl Worker<'_, '_> {
             from: Position::new(self.work, after).through(last),
             first: None,
             is_bounded: false,
+            saves_end: false,
             saver: None,
         };
         self.go_through(range, field, stop, progress).await
@@ -472,6 +500,7 @@ impl Worker<'_, '_> {
         stop: StopSignal<'_>,
         progress: &mut OnProgress<'_>,
     ) -> Result<(), StopReason> {
+        self.nap = Duration::ZERO;
         let before = self.ledger.counts;
         let saver = RangeSaver {
             place: self.place,
@@ -493,10 +522,7 @@ impl Worker<'_, '_> {
             }
             Err(reason) => return Err(reason),
         }
-        let me = self.place.me();
-        let counts = saver.counts(&self.ledger.counts);
-        self.change(|board| board.finish(me, range.number, counts))
-            .await?;
+        self.unnoted = Some((range.number, saver.counts(&self.ledger.counts)));
         Ok(())
     }
 

@@ -3,10 +3,11 @@
 use core::num::NonZeroU32;
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::{ArgGroup, Args, ValueEnum};
 
 use super::azure::AzureArgs;
 use super::cluster::EtcdAddress;
+use super::replicas::ReplicaArgs;
 
 #[derive(Args, Debug)]
 pub(crate) struct Migrate {
@@ -59,6 +60,11 @@ pub(crate) struct Migrate {
     /// The name of this worker; random if none is given.
     #[arg(long, value_name = "NAME", requires = "workers_shared")]
     pub(crate) worker_id: Option<String>,
+    #[command(flatten)]
+    pub(crate) replicas: ReplicaArgs,
+    /// Begin at once, although of an API server only the plugin was asked: it has followed already.
+    #[arg(long, requires = "replica")]
+    pub(crate) no_settling: bool,
     /// What to do when the key changes while objects are rewritten.
     #[arg(long, value_enum, default_value_t = KeyChange::Stop)]
     pub(crate) on_key_change: KeyChange,
@@ -80,10 +86,18 @@ pub(crate) struct Migrate {
 
 /// The way to the objects.
 #[derive(Args, Debug)]
-#[group(required = true, multiple = true)]
+#[command(group = way_is_required())]
 pub(crate) struct Way {
     #[command(flatten)]
     pub(crate) etcd: EtcdAddress,
+}
+
+/// Another way is another argument in this group.
+fn way_is_required() -> ArgGroup {
+    ArgGroup::new("way")
+        .required(true)
+        .multiple(false)
+        .args(["etcd"])
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

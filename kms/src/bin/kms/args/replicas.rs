@@ -38,6 +38,10 @@ pub(crate) struct ReplicasCheck {
     pub(crate) key_id: String,
     #[command(flatten)]
     pub(crate) replicas: ReplicaArgs,
+    /// Ask only whether each of them has the KMS in its configuration, and was named the key: whether
+    /// it can read what the others will write. Nothing needs to have been written.
+    #[arg(long)]
+    pub(crate) as_readers: bool,
     /// Answer as one JSON object on standard output.
     #[arg(long)]
     pub(crate) json: bool,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use kms::cluster::replicas::{MetricsAccess, ReplicaReport, ReplicaSource, Replicas};
 use kms::{Failure, read_secret, read_text};
 use kms_core::{Clock, KeyId};
+use kms_envelope::kubernetes::convergence::Role;
 use serde_json::json;
 
 use super::print_line;
@@ -16,7 +17,11 @@ const MAX_TOKEN_FILE: usize = 64 * 1024;
 pub(crate) async fn run(args: ReplicasCheck, clock: Arc<dyn Clock>) -> Result<(), Failure> {
     let target = KeyId::new(&args.key_id)
         .map_err(|error| Failure::usage(format!("--key-id: {error}"), "give a whole key id"))?;
-    let replicas = replicas(&args.replicas)?;
+    let role = match args.as_readers {
+        true => Role::Reader,
+        false => Role::Writer,
+    };
+    let replicas = replicas(&args.replicas)?.with_role(role);
     if replicas.is_empty() {
         return Err(Failure::usage(
             "there is nobody to ask",
@@ -70,15 +75,19 @@ fn verdict(report: &ReplicaReport) -> Result<(), Failure> {
         .disagreeing()
         .map(|replica| replica.name.as_str())
         .collect();
+    let does = match report.role {
+        Role::Reader => "reads",
+        _ => "writes",
+    };
     let (message, remedy) = if another.is_empty() {
         (
-            "whether every API server writes with this key is not known".to_owned(),
+            format!("whether every API server {does} with this key is not known"),
             "see above what could not be checked, and check it",
         )
     } else {
         (
             format!(
-                "not every API server writes with this key: {}",
+                "not every API server {does} with this key: {}",
                 another.join(", ")
             ),
             "wait a minute and ask again; if it stays so, look at the plugin and the configuration there",
