@@ -257,6 +257,11 @@ impl Policy {
         self.activation_delay.saturating_add(self.skew)
     }
 
+    /// How long to wait for writers that lag behind their plugin, by whatever clocks.
+    pub(super) const fn lease_bound(&self) -> Duration {
+        self.write_lease.saturating_add(self.skew)
+    }
+
     /// The wait after this many failures.
     pub(super) fn retry(&self, failures: u32) -> Duration {
         let doubled = 2_u32.saturating_pow(failures.saturating_sub(1));
@@ -268,7 +273,7 @@ impl Policy {
     /// The longest that anything but a start time is waited for. A wait that ends later than this
     /// from now was set by a clock that was ahead.
     pub(super) fn longest_wait(&self) -> Duration {
-        let settling = self.late_bound().saturating_add(self.write_lease);
+        let settling = self.late_bound().max(self.lease_bound());
         settling.max(self.longest_retry)
     }
 }

@@ -1,7 +1,7 @@
 //! A key becomes the one that replicas write with.
 
 use super::Turn;
-use crate::rotation::state::{Changing, State, Writer};
+use crate::rotation::state::{Changing, State, Work, Writer};
 use crate::rotation::{Stage, Target};
 
 impl State {
@@ -23,7 +23,15 @@ impl State {
         if matches!(self.changing, Some(Changing::Version { .. })) {
             self.changing = None;
         }
-        self.settle(turn.now, false, true);
+        // Not all of them may have been switched to its provider yet.
+        let reconfigure = matches!(
+            self.work,
+            Work::Settling {
+                reconfigure: true,
+                ..
+            }
+        );
+        self.settle(turn.now, reconfigure, true);
     }
 
     /// Has all writers switched to what was prepared.

@@ -42,7 +42,7 @@ impl State {
     /// Puts a task off that failed.
     pub(super) fn failed(&mut self, task: TaskId, turn: &Turn) {
         let policy = self.policy;
-        if let Some(task) = self.task_mut(task) {
+        if let Some(task) = self.task_mut(task).filter(|task| task.is_open()) {
             task.put_off(&policy, turn.now);
         }
     }

@@ -52,8 +52,10 @@ impl State {
     ) {
         let lease = self.policy.write_lease;
         if !confirmed && !lease.is_zero() {
+            // Whoever ends this wait may have a clock that is ahead of this one.
+            let until = turn.now.after(self.policy.lease_bound());
             self.work = Work::Settling {
-                task: self.new_task(turn.now, Some(turn.now.after(lease))),
+                task: self.new_task(turn.now, Some(until)),
                 confirmed: true,
                 reconfigure,
                 lagging: 0,
@@ -77,6 +79,7 @@ impl State {
             ..
         }) = &mut self.changing
             && task.id == answered
+            && task.is_open()
         {
             task.put_off(&policy, turn.now);
             *lagging = found;
@@ -90,6 +93,7 @@ impl State {
             ..
         } = &self.work
             && task.id == answered
+            && task.is_open()
         {
             let (reconfigure, migrate) = (*reconfigure, *migrate);
             let failures = task.failures;

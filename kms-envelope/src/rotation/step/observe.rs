@@ -114,9 +114,8 @@ impl State {
             Stage::Previous
         };
         let mut key = self.record(new, &seen.provider, stage, turn.now);
-        key.late = active.is_some()
-            && is_newer
-            && (late || key.active_at.is_some_and(|instant| instant <= turn.now));
+        let is_past = key.active_at.is_some_and(|instant| instant <= turn.now);
+        key.late = is_newer && (late || (is_past && active.is_some()));
         if key.late {
             turn.alerts.push(Alert::SeenLate {
                 key: key.id.clone(),

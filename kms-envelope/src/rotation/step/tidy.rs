@@ -27,6 +27,7 @@ impl State {
         let key = target.key().and_then(|id| self.key(id));
         if target == Target::Plain || key.is_some_and(KeyRecord::may_encrypt) {
             self.switch(&target, turn);
+            self.catch_up(turn);
         }
     }
 

@@ -39,7 +39,7 @@ impl State {
         let passes = if is_better { 0 } else { passes };
         self.remaining = remaining;
         if went_back {
-            self.settle(turn.now, false, true);
+            self.settle(turn.now, true, true);
         } else if remaining.off_target > 0 && passes <= FRUITLESS_PASSES {
             self.start_migrating(turn.now, floor, passes);
         } else {

@@ -25,7 +25,7 @@ use super::{Fault, Scenario};
 /// One unit of the checker's time.
 pub(in super::super) const TICK: Duration = Duration::from_secs(60);
 /// Times further in the past than this are all alike.
-const OLDEST: i64 = 4;
+const OLDEST: i64 = 2;
 
 pub(super) const PROVIDERS: [&str; 2] = ["a", "b"];
 pub(super) const V1: &str = "v1";
@@ -159,6 +159,7 @@ pub(super) struct Machines {
     raw_numbers: HashMap<String, usize>,
     memo: HashMap<(u32, Ask), std::rc::Rc<Outcome>>,
     aged: HashMap<u32, usize>,
+    own_raws: HashMap<u32, usize>,
     ordered: HashMap<(usize, [u8; 3]), (u32, [u8; 3])>,
     evidence: HashMap<(u8, u8, u8), Evidence>,
     pub(super) steps: usize,
@@ -372,6 +373,19 @@ impl Machines {
         number
     }
 
+    /// The same state, among other revisions.
+    pub(super) fn reorder(&mut self, machine: u32, revisions: [u8; 3]) -> (u32, [u8; 3]) {
+        let raw = match self.own_raws.get(&machine) {
+            Some(raw) => *raw,
+            None => {
+                let raw = self.raw(&self.states[machine as usize].clone());
+                self.own_raws.insert(machine, raw);
+                raw
+            }
+        };
+        self.order(raw, revisions)
+    }
+
     pub(super) fn outcome(&mut self, outcome: &Outcome, revisions: [u8; 3]) -> (u32, [u8; 3]) {
         self.order(outcome.raw, revisions)
     }
@@ -501,12 +515,37 @@ pub(super) fn normalize(value: &mut Value) {
         task["failures"] = task["failures"].as_u64().unwrap().min(1).into();
     });
     value["state"]["next_task"] = (ids.len() + 1).into();
+    // Without an end there is no telling when it began.
+    if value["state"]["policy"]["reissue_after_ms"].as_u64() > Some(1 << 30) {
+        each_task(value, &mut |task| task["issued"] = base.into());
+    }
     for key in value["state"]["keys"].as_array_mut().unwrap() {
-        key["since"] = base.into();
-        for proof in ["/drained", "/permit/proof"] {
-            if let Some(proof) = key.pointer_mut(proof).filter(|proof| !proof.is_null()) {
-                proof["taken_at"] = base.into();
-                proof["digest"] = "0".repeat(64).into();
+        normalize_key(key, base, tick);
+    }
+}
+
+fn normalize_key(key: &mut Value, base: i64, tick: i64) {
+    key["since"] = base.into();
+    // What is past by more than the skew is past.
+    if let Some(at) = key["active_at"].as_i64() {
+        key["active_at"] = at.max(base - tick).into();
+    }
+    if let Some(objections) = key["objections"].as_u64() {
+        key["objections"] = objections.min(1).into();
+    }
+    let is_left = !matches!(key["stage"].as_str(), Some("pending" | "active"));
+    if is_left {
+        key["active_at"] = Value::Null;
+        key["late"] = false.into();
+    }
+    // A census of a key that is not free yet is not compared with.
+    let is_compared = matches!(key["stage"].as_str(), Some("retirable" | "retired"));
+    for proof in ["/drained", "/permit/proof"] {
+        if let Some(proof) = key.pointer_mut(proof).filter(|proof| !proof.is_null()) {
+            proof["taken_at"] = base.into();
+            proof["digest"] = "0".repeat(64).into();
+            if !is_compared {
+                proof["revision"] = 0.into();
             }
         }
     }

@@ -39,6 +39,14 @@ impl Moves<'_> {
         self.next.push((world, by));
     }
 
+    /// One in which something was written: the revision is another.
+    fn add_written(&mut self, mut world: World, by: &'static str) {
+        let (machine, revisions) = self.machines.reorder(world.machine, world.revisions());
+        world.machine = machine;
+        world.set_revisions(revisions);
+        self.add(world, by);
+    }
+
     /// Tells the machine something, and takes over what it gives out.
     fn tell(&mut self, world: &World, ask: Ask, by: &'static str) {
         let outcome = self.machines.ask(world.machine, ask, self.scenario);
@@ -46,6 +54,9 @@ impl Moves<'_> {
         // A task that is another now: what the driver does for the old one is answered to nobody.
         if !world.check.idle && outcome.kept & (1 << world.check.role as u8) == 0 {
             world.end_check();
+        }
+        if !self.scenario.kinds.zombies && outcome.kept & (1 << Role::Work as u8) == 0 {
+            world.mover = Under::Nothing;
         }
         world.given = world.given & outcome.kept | outcome.given;
         for key in 0..KEYS {
@@ -61,11 +72,18 @@ impl Moves<'_> {
     fn time(&mut self, world: &World) {
         let mut later = *world;
         for key in 0..KEYS {
-            later.instant[key] = (later.instant[key] - 1).max(-3);
+            later.instant[key] = (later.instant[key] - 1).max(-DELAY);
             later.leave[key] = later.leave[key].saturating_sub(1);
         }
         if later.census.found != 0 {
-            later.census.age = (later.census.age + 1).min(3);
+            later.census.age += 1;
+            // It is refused from here on, unless somebody lies about its age.
+            if later.census.age > 1 {
+                match self.scenario.fault {
+                    Some(Fault::StampsOldEvidence) => later.census.age = 1,
+                    _ => later.census = Census::default(),
+                }
+            }
         }
         later.follow_rule(self.scenario);
         for at in 0..REPLICAS {
@@ -81,8 +99,8 @@ impl Moves<'_> {
     /// What a vault's owner does.
     fn keys(&mut self, world: &World, facts: &Facts) {
         let scenario = self.scenario;
-        let versions = (0..KEYS).filter(|key| scenario.provider_of(*key) == 0);
-        if let Some(next) = versions.clone().find(|key| !world.is_made(*key)) {
+        let mut versions = (0..scenario.keys).filter(|key| scenario.provider_of(*key) == 0);
+        if let Some(next) = versions.find(|key| !world.is_made(*key)) {
             let mut made = *world;
             made.made |= 1 << next;
             made.instant[next] = DELAY;
@@ -91,7 +109,7 @@ impl Moves<'_> {
         }
         for key in (0..KEYS).filter(|key| world.is_made(*key)) {
             let health = world.health[key];
-            if health == Health::Fine && world.faults > 0 && scenario.hurts_keys {
+            if health == Health::Fine && world.faults > 0 && scenario.kinds.hurts {
                 for hurt in [Health::Disabled, Health::Expired, Health::Deleted] {
                     let mut hurt_world = *world;
                     hurt_world.health[key] = hurt;
@@ -144,18 +162,18 @@ impl Moves<'_> {
                 }
                 continue;
             }
-            if world.faults > 0 {
+            if world.faults > 0 && scenario.kinds.crashes {
                 let mut crashed = with(&|it| {
                     it.up = false;
                     it.server = Under::Nothing;
                 });
                 crashed.faults -= 1;
                 self.add(crashed, "a replica crashes");
-                if !replica.blind && scenario.blinds {
-                    let mut blind = with(&|it| it.blind = true);
-                    blind.faults -= 1;
-                    self.add(blind, "a replica cannot see the provider");
-                }
+            }
+            if world.faults > 0 && scenario.kinds.blinds && !replica.blind {
+                let mut blind = with(&|it| it.blind = true);
+                blind.faults -= 1;
+                self.add(blind, "a replica cannot see the provider");
             }
             if replica.blind {
                 let mut sees = with(&|it| it.blind = false);
@@ -186,13 +204,15 @@ impl Moves<'_> {
             }
             for replica in world.replicas.iter().filter(|replica| replica.up) {
                 if replica.server != Under::Nothing && replica.server != old {
-                    self.add(
+                    self.add_written(
                         world.with_object(object, replica.server),
                         "an object is written",
                     );
                 }
             }
-            if world.faults == 0 || !self.scenario.restores || old == Under::Damaged {
+            // Not between a census and its use: nothing can guard against that.
+            let may_restore = self.scenario.kinds.restores && world.census.found == 0;
+            if world.faults == 0 || !may_restore || old == Under::Damaged {
                 continue;
             }
             for key in 0..KEYS {
@@ -201,7 +221,7 @@ impl Moves<'_> {
                 if is_old && world.leave[key] == 0 && world.health[key] != Health::Gone {
                     let mut restored = world.with_object(object, Under::Key(key as u8));
                     restored.faults -= 1;
-                    self.add(restored, "an old value is restored");
+                    self.add_written(restored, "an old value is restored");
                 }
             }
         }
@@ -302,7 +322,7 @@ impl Moves<'_> {
             None => {
                 let mut read = *world;
                 read.check.floor = Some(world.revision);
-                self.add(read, "the revision is read");
+                self.add_written(read, "the revision is read");
             }
             Some(revision) => {
                 let mut done = *world;
@@ -330,7 +350,7 @@ impl Moves<'_> {
             for object in 0..OBJECTS {
                 let old = world.objects[object];
                 if old != world.mover && world.can_read(old) && world.can_write(world.mover) {
-                    self.add(
+                    self.add_written(
                         world.with_object(object, world.mover),
                         "an object is migrated",
                     );
@@ -351,15 +371,12 @@ impl Moves<'_> {
             age: 0,
         };
         // Where it is of no use to anybody it is not taken.
-        let is_old = |stage: &Option<Stage>| {
-            matches!(
-                stage,
-                Some(Stage::Previous | Stage::Retirable | Stage::Retired)
-            )
-        };
-        let is_wanted = facts.activity == Activity::Verifying || facts.stage.iter().any(is_old);
+        let is_old =
+            |stage: &Option<Stage>| matches!(stage, Some(Stage::Retirable | Stage::Retired));
+        let is_free = |stage: &Option<Stage>| *stage == Some(Stage::Retirable);
+        let is_wanted = facts.activity == Activity::Verifying || facts.stage.iter().any(is_free);
         if is_wanted && taken != *world {
-            self.add(taken, "a census is taken");
+            self.add_written(taken, "a census is taken");
         }
         let census = match self.scenario.fault {
             // It is stamped as if it were of now.
@@ -402,14 +419,14 @@ impl Moves<'_> {
 
     fn operator(&mut self, world: &World, facts: &Facts) {
         let scenario = self.scenario;
-        let is_wrong = world.objects.contains(&Under::Damaged) || scenario.hurts_keys;
-        if is_wrong || scenario.restores {
+        let is_wrong = world.objects.contains(&Under::Damaged) || scenario.kinds.hurts;
+        if is_wrong || scenario.kinds.restores {
             self.tell(world, Ask::VerifyNow, "an operator asks for a census");
         }
         if world.thefts > 0 {
             for key in (0..KEYS).filter(|key| facts.stage[*key].is_some()) {
                 // One that can be replaced: that there is no fourth key is a limit of this search.
-                if key + 1 < KEYS {
+                if key + 1 < scenario.keys {
                     let mut stolen = *world;
                     stolen.thefts -= 1;
                     let ask = Ask::Compromised { key: key as u8 };
@@ -417,7 +434,7 @@ impl Moves<'_> {
                 }
             }
         }
-        for key in 0..KEYS {
+        for key in 0..scenario.keys {
             let ask = match facts.target {
                 Under::Plain => Ask::Enable { key: key as u8 },
                 _ => Ask::Replace { key: key as u8 },
@@ -442,7 +459,9 @@ impl Moves<'_> {
     }
 
     fn driver(&mut self, world: &World, facts: &Facts) {
-        for ahead in [false, true] {
+        self.tell(world, Ask::Tick { ahead: false }, "the driver wakes");
+        if self.scenario.kinds.skews {
+            let ahead = true;
             self.tell(world, Ask::Tick { ahead }, "the driver wakes");
         }
         for provider in 0..2 {
@@ -454,7 +473,7 @@ impl Moves<'_> {
                 );
             }
         }
-        if world.faults == 0 {
+        if world.faults == 0 || !self.scenario.kinds.losses {
             return;
         }
         for role in Role::ALL {

@@ -56,7 +56,7 @@ fn r24_r58_r59_a_new_version_is_followed_to_the_end() {
     hand.answer_one();
     assert_eq!(hand.expectation(), None);
     assert_eq!(hand.state.activity(), Activity::Converging);
-    hand.wait(seconds(300));
+    hand.wait(seconds(360));
     hand.answer_one();
     assert_eq!(hand.state.activity(), Activity::Migrating);
     hand.answer_one();
@@ -224,7 +224,7 @@ fn nothing_is_migrated_while_a_replica_lags() {
     assert_eq!(hand.state.activity(), Activity::Converging);
     hand.wait(seconds(5));
     hand.answer_one();
-    hand.wait(seconds(300));
+    hand.wait(seconds(360));
     let second = check(&hand).unwrap();
     hand.tell(Event::Lagging {
         task: second,
