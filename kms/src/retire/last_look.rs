@@ -181,9 +181,10 @@ fn deletion(key_id: &KeyId, provider: Option<&str>) -> Vec<Step> {
         let command = format!("az keyvault key set-attributes --id {id} --enabled false");
         return vec![Step::new(note, vec![command])];
     }
-    let is_local = provider.map_or(key_id.as_str().starts_with("local/"), |provider| {
-        provider.starts_with("local:")
-    });
+    let is_local = match provider {
+        Some(provider) => provider.starts_with("local:"),
+        None => key_id.as_str().starts_with("local/"),
+    };
     if !is_local {
         let note = "switch the key off where it is kept, and destroy it when nothing has missed it \
                     for as long as API servers remember what they have unwrapped: a day or more";

@@ -4,6 +4,28 @@
 //! stands in the way, the next steps with their commands, and the
 //! [`Evidence`](kms_envelope::reencrypt::Evidence). [`retire`] takes that evidence, scans the
 //! cluster once more and makes a [`Retirement`], or says why not. Neither deletes a key.
+//!
+//! # JSON
+//!
+//! `kms key plan-retire --json` prints one object:
+//!
+//! | field | what it holds |
+//! |---|---|
+//! | `schema_version` | 1 |
+//! | `key_id` | the key, as it stands in stored values |
+//! | `needed_by.live` | `objects`, and `by_resource`: `source`, `resource`, `prefix`, `count`, `examples` |
+//! | `needed_by.history` | `records`, `by_resource` as above, and `compact_to`: the revision that clears them |
+//! | `needed_by.backups[]` | `name`, `live`, `history`, `waived` |
+//! | `needed_by.replicas[]` | `name`, `writes_with` |
+//! | `needed_by.unknown` | `objects` and `records` that are not waived, and `groups`: `source`, `resource`, `prefix`, `reason` (`kms_v1`, `damaged`, `unknown_provider`), `objects`, `records`, `waive_as`, `waived`, `examples` |
+//! | `objections[]` | `code`, what it counts or names, `message`, `remedy`, `waivable_as`; nothing is in the way if there is none |
+//! | `next_steps[]` | `do`, `commands` |
+//! | `notes[]` | what could not be asked, and why |
+//! | `evidence` | `format`, `version`, `content`, `digest`: what `--out` writes |
+//!
+//! `kms key retire --json` prints a statement (`format` `kms-retirement`, `version`, `key_id`,
+//! `retired_at`, `cluster_id`, `revision`, `plan`, `evidence`, `next_steps`), or, refused,
+//! `objections` as above.
 
 mod commands;
 mod last_look;

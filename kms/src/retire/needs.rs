@@ -42,7 +42,8 @@ pub struct HistoryNeeds {
     pub records: u64,
     /// By resource.
     pub by_resource: Vec<ResourceNeed>,
-    /// The revision up to which to compact, to clear them; `None` if there are none.
+    /// The revision up to which to compact, to clear them and those whose key cannot be known;
+    /// `None` if there are none of either.
     pub compact_to: Option<u64>,
 }
 
@@ -133,6 +134,7 @@ impl NeededBy {
         let mut backups = BTreeMap::<&str, BackupNeed>::new();
         for found in evidence.references_to(key_id) {
             let report = reports.get(found.source.name());
+            needed.note_compaction(&found);
             if let Some(reason) = found.unknown {
                 needed.unknown.add(&found, reason, report);
             } else if found.source.role() == SourceRole::Backup {
@@ -160,6 +162,15 @@ impl NeededBy {
         needed
     }
 
+    /// Notes that compaction clears these values, if it does.
+    fn note_compaction(&mut self, found: &FoundReference<'_>) {
+        let is_cluster = found.source.role() == SourceRole::Cluster;
+        if is_cluster && found.reference.history() > 0 && !found.is_waived {
+            let to = Some(found.source.revision().get());
+            self.history.compact_to = self.history.compact_to.max(to);
+        }
+    }
+
     fn add(&mut self, found: &FoundReference<'_>, report: Option<&CensusReport>) {
         let reference = found.reference;
         let need = |count, examples| ResourceNeed {
@@ -178,8 +189,6 @@ impl NeededBy {
         if reference.history() > 0 {
             let (history, count) = (&mut self.history, reference.history());
             history.records = history.records.saturating_add(count);
-            let to = Some(found.source.revision().get());
-            history.compact_to = history.compact_to.max(to);
             let examples = examples(found, history_rows(report));
             history.by_resource.push(need(count, examples));
         }

@@ -14,7 +14,7 @@ use serde::Serialize;
 use super::request::split_waiver;
 use super::{NeededBy, PlanRequest, Step, steps};
 use crate::Failure;
-use crate::cluster::{CensusOutcome, CensusRequest, ClusterSource, census};
+use crate::cluster::{CensusOutcome, CensusRequest, census};
 
 /// What needs a key, what is in the way of retiring it, and what to do. Serializes to the JSON of
 /// `kms key plan-retire --json`.

@@ -83,20 +83,25 @@ fn unknown(objections: &[Objection], needed: &NeededBy, places: &Places) -> Vec<
             .collect();
         providers.sort_unstable();
         providers.dedup();
-        let renew = [places.etcd.as_slice(), &places.configuration];
         steps.push(Step::new(
             format!(
-                "KMS v1 values do not name their key ({}): re-encrypt all of them, or say which key \
-                 their provider uses and has always used: --kms-v1 PROVIDER=KEY_ID",
+                "KMS v1 values do not name their key ({}): re-encrypt them under KMS v2, as the first \
+                 provider of the configuration; or say which key their provider uses and has always \
+                 used: --kms-v1 PROVIDER=KEY_ID",
                 providers.join(", ")
             ),
-            vec![places.kms(&["migrate", "--renew"], &renew)],
+            vec![places.kms(&["migrate"], &[&places.etcd, &places.configuration])],
         ));
     }
     if has(UnknownKey::Damaged) || has(UnknownKey::UnknownProvider) {
-        let looks = groups(UnknownKey::Damaged)
+        let mut keys: Vec<_> = groups(UnknownKey::Damaged)
             .chain(groups(UnknownKey::UnknownProvider))
             .flat_map(|it| it.examples.iter())
+            .collect();
+        keys.sort();
+        keys.dedup();
+        let looks = keys
+            .into_iter()
             .map(|key| {
                 let get = places.etcdctl(&["get", key, "-w", "json"]);
                 format!("{get} | kms inspect --encoding etcd-json -")
@@ -113,12 +118,16 @@ fn unknown(objections: &[Objection], needed: &NeededBy, places: &Places) -> Vec<
 
 fn compact(needed: &NeededBy, to: u64, places: &Places) -> Step {
     let to = to.to_string();
+    let then = if needed.live.objects > 0 || needed.unknown.objects > 0 {
+        ". What is rewritten above joins history: plan again for the revision that clears it as well"
+    } else {
+        ""
+    };
     Step::new(
         format!(
-            "clear {} values from history: compact up to revision {to}, then defragment each member, \
-             since free pages of its file still hold them. Clients that read older revisions start \
-             again",
-            needed.history.records
+            "clear history of what needs the key: compact up to revision {to}, then defragment each \
+             member, since free pages of its file still hold them. Clients that read older revisions \
+             start again{then}"
         ),
         vec![
             places.etcdctl(&["compaction", &to, "--physical"]),

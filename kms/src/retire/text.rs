@@ -2,10 +2,15 @@
 
 use core::fmt::Write as _;
 
+use kms_envelope::reencrypt::SourceRole;
+
 use super::{NeededBy, PlannedObjection, ResourceNeed, RetirePlan, Retirement, Step};
 use crate::figures::{printable, thousands};
 
 type Written = core::fmt::Result;
+
+/// Keys that are named on a line.
+const SHOWN: usize = 3;
 
 /// Writes a plan as text.
 #[must_use]
@@ -53,7 +58,11 @@ fn whole_plan(text: &mut String, plan: &RetirePlan) -> Written {
 fn scanned(text: &mut String, plan: &RetirePlan) -> Written {
     writeln!(text, "\nscanned:")?;
     for source in plan.evidence.sources() {
-        let live = if source.is_live() { "live" } else { "a copy" };
+        let live = match source.role() {
+            SourceRole::Backup => "a backup",
+            _ if source.is_live() => "live",
+            _ => "a copy",
+        };
         writeln!(
             text,
             "  {} {}, {live}, revision {}: {} objects, {} changes of history",
@@ -116,9 +125,10 @@ fn needed(text: &mut String, needed: &NeededBy) -> Written {
         let waived = if it.waived { ", waived" } else { "" };
         writeln!(
             text,
-            "  {} {} under {} ({}{waived}){}",
+            "  {} {} in {} under {} ({}{waived}){}",
             thousands(it.objects.saturating_add(it.records)),
             it.resource,
+            printable(&it.source),
             printable(it.prefix.trim_end_matches(':')),
             it.reason.as_str(),
             such_as(&it.examples),
@@ -144,7 +154,8 @@ fn such_as(examples: &[String]) -> String {
     if examples.is_empty() {
         return String::new();
     }
-    format!(", such as {}", examples.join(" "))
+    let shown = examples.get(..SHOWN).unwrap_or(examples);
+    format!(", such as {}", shown.join(" "))
 }
 
 fn in_the_way(text: &mut String, objections: &[PlannedObjection]) -> Written {

@@ -56,6 +56,9 @@ fn of_source<'a>(
     })
 }
 
+/// How far the clocks of two machines may be apart.
+const MAX_SKEW: Duration = Duration::from_secs(60);
+
 /// Why evidence is too old, or of the future. Its age is that of its oldest part that can grow
 /// old: a copy does not change any more.
 pub(super) fn staleness(
@@ -73,7 +76,7 @@ pub(super) fn staleness(
         oldest = oldest.min(time);
         newest = newest.max(time);
     }
-    if newest > now {
+    if newest.duration_since(now).unwrap_or_default() > MAX_SKEW {
         return Some(Objection::NotYet);
     }
     let age = now.duration_since(oldest).unwrap_or_default();

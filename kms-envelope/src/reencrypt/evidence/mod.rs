@@ -132,7 +132,7 @@ impl Evidence {
         Some(reference::group_name(unknown, reference.prefix()))
     }
 
-    /// Why this is too old to act on, or not of the past; `None` if it is neither.
+    /// Why this is too old to act on, or more than a minute ahead; `None` if it is neither.
     #[must_use]
     pub fn staleness(&self, now: SystemTime, max_age: core::time::Duration) -> Option<Objection> {
         judge::staleness(&self.content, now, max_age)

@@ -170,7 +170,7 @@ impl Objection {
             }
             Self::UnknownKey { reason, .. } => match reason {
                 UnknownKey::KmsV1 => {
-                    "re-encrypt them under a provider of another name, or say which key this provider uses"
+                    "re-encrypt them under KMS v2, or say which key this provider uses and has always used"
                 }
                 UnknownKey::Damaged => "restore or delete these objects",
                 UnknownKey::UnknownProvider => {
@@ -209,6 +209,30 @@ impl Objection {
     }
 }
 
+/// How many of something there are.
+struct Count(u64, &'static str);
+
+impl fmt::Display for Count {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(count, what) = self;
+        write!(f, "{count} {what}{}", if *count == 1 { "" } else { "s" })
+    }
+}
+
+/// Live objects and values of history.
+struct Counts(u64, u64);
+
+impl fmt::Display for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (live, history) = (Count(self.0, "object"), Count(self.1, "value"));
+        match self {
+            Self(_, 0) => write!(f, "{live}"),
+            Self(0, _) => write!(f, "{history} of history"),
+            Self(..) => write!(f, "{live} and {history} of history"),
+        }
+    }
+}
+
 impl fmt::Display for Objection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -218,7 +242,8 @@ impl fmt::Display for Objection {
                 objects,
             } => write!(
                 f,
-                "{objects} live {} in {} are under it",
+                "{} of {} in {} under it",
+                Count(*objects, "live object"),
                 Shown(resource),
                 Shown(source)
             ),
@@ -228,7 +253,8 @@ impl fmt::Display for Objection {
                 compact_to,
             } => write!(
                 f,
-                "{records} values in the history of {} are under it, up to revision {compact_to}",
+                "{} in the history of {} under it, up to revision {compact_to}",
+                Count(*records, "value"),
                 Shown(source)
             ),
             Self::Backup {
@@ -237,8 +263,9 @@ impl fmt::Display for Objection {
                 history,
             } => write!(
                 f,
-                "the backup {} needs it for {live} objects and {history} values of history",
-                Shown(source)
+                "the backup {} needs it for {}",
+                Shown(source),
+                Counts(*live, *history)
             ),
             Self::UnknownKey {
                 source,
@@ -249,9 +276,10 @@ impl fmt::Display for Objection {
                 ..
             } => write!(
                 f,
-                "{live} objects and {history} values of history in {} that begin with {} may be under it: {}",
+                "{} in {} under {} may need it: {}",
+                Counts(*live, *history),
                 Shown(source),
-                Shown(prefix),
+                Shown(prefix.trim_end_matches(':')),
                 match reason {
                     UnknownKey::KmsV1 => "KMS v1 values name no key",
                     UnknownKey::Damaged => "they are damaged",
@@ -262,7 +290,7 @@ impl fmt::Display for Objection {
                 write!(f, "the replica {} writes with it", Shown(replica))
             }
             Self::NotScanned { name, kind } => {
-                write!(f, "{} ({}) was not scanned", Shown(name), kind.as_str())
+                write!(f, "not scanned: {} ({})", Shown(name), kind.as_str())
             }
             Self::PartlyScanned { source, key_prefix } => write!(
                 f,
@@ -306,7 +334,8 @@ impl fmt::Display for Objection {
                 found,
             } => write!(
                 f,
-                "there are {found} values of {}, and there were {planned} when they were waived",
+                "{} of {}, and there were {planned} when they were waived",
+                Count(*found, "value"),
                 Shown(name)
             ),
         }

@@ -301,7 +301,11 @@ fn evidence_grows_old_with_its_oldest_part() {
         })
     );
     assert_eq!(
-        evidence.staleness(now() - Duration::from_secs(1), hour),
+        evidence.staleness(now() - Duration::from_secs(60), hour),
+        None
+    );
+    assert_eq!(
+        evidence.staleness(now() - Duration::from_secs(61), hour),
         Some(Objection::NotYet)
     );
     // A live source or a replica of before makes all of it old; a copy does not change any more.

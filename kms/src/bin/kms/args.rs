@@ -249,8 +249,8 @@ Example:
       --backup monday.db --replica unix:/run/kms/kms.sock \\
       --waive 'other-clusters=the key is of this one alone' --out evidence.json
 
-What was not scanned is in the way until it is waived by name, and so is what cannot be known: KMS v1
-values, which name no key, and damaged ones.
+What was not scanned is in the way until it is waived by name. So is what cannot be known:
+KMS v1 values, which name no key, and damaged ones.
 
 Exit codes: 0 nothing is in the way, 1 something is, or it failed, 2 wrong usage.")]
     PlanRetire(retire::PlanRetire),

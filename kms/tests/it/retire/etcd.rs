@@ -48,7 +48,8 @@ impl World {
                 },
                 None => Swap::Create { value },
             };
-            let outcome = store.compare_and_swap(&key, &swap, &CallOptions::default());
+            let call = CallOptions::default();
+            let outcome = store.compare_and_swap(&key, &swap, &call);
             outcome.await.unwrap().swapped().unwrap();
         });
     }
