@@ -46,7 +46,9 @@ impl ProviderKeys {
             true => Duration::ZERO,
             false => delay,
         });
-        let active_at = begins.zip(delay).and_then(|(at, delay)| at.checked_add(delay));
+        let active_at = begins
+            .zip(delay)
+            .and_then(|(at, delay)| at.checked_add(delay));
         ObservedKey::new(info.id.clone(), info.state).with_active_at(active_at)
     }
 }
@@ -66,7 +68,10 @@ impl KeySource for ProviderKeys {
     async fn observe(&self, options: &CallOptions) -> Result<Observation, Error> {
         let current = current(&*self.provider, options).await?;
         if !self.provider.capabilities().lists_keys {
-            let keys = current.iter().map(|key| self.observed(key, false)).collect();
+            let keys = current
+                .iter()
+                .map(|key| self.observed(key, false))
+                .collect();
             return Ok(Observation::new(self.name.clone(), keys)
                 .with_current(current.map(|key| key.id))
                 .with_complete(false));

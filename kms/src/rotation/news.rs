@@ -180,8 +180,13 @@ const fn duty(effect: &Effect) -> &'static str {
 impl fmt::Display for News {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Driving { after: Some(note), .. } => {
-                write!(f, "driving; took over from {note}, which gave no sign of life")
+            Self::Driving {
+                after: Some(note), ..
+            } => {
+                write!(
+                    f,
+                    "driving; took over from {note}, which gave no sign of life"
+                )
             }
             Self::Driving { new: true, .. } => f.write_str("driving; began with a new state"),
             Self::Driving { .. } => f.write_str("driving"),
@@ -219,14 +224,21 @@ impl fmt::Display for News {
                     "a pass has ended: {} objects seen, {} rewritten, {} left",
                     summary.seen, summary.rewritten, summary.left
                 )?;
-                summary.reasons.iter().try_for_each(|why| write!(f, "; {why}"))
+                summary
+                    .reasons
+                    .iter()
+                    .try_for_each(|why| write!(f, "; {why}"))
             }
             Self::Census {
                 verified,
                 objections,
             } => census(f, verified, objections),
             Self::Failed { activity, failure } => {
-                write!(f, "{} failed, and is tried again: {failure}", activity.as_str())
+                write!(
+                    f,
+                    "{} failed, and is tried again: {failure}",
+                    activity.as_str()
+                )
             }
             Self::Asked(effect) => asked(f, effect),
             Self::Alert(alert) => fmt::Display::fmt(alert, f),
@@ -262,7 +274,10 @@ fn checked(
         0 => write!(f, "every API server {what}")?,
         lagging => write!(f, "not every API server {what}: {lagging} to wait for")?,
     }
-    found.findings.iter().try_for_each(|finding| write!(f, "; {finding}"))
+    found
+        .findings
+        .iter()
+        .try_for_each(|finding| write!(f, "; {finding}"))
 }
 
 /// What each is expected to do.
@@ -310,7 +325,11 @@ fn census(
             [] => write!(f, "; nothing needs {key}")?,
             [first] => write!(f, "; {key} is still needed: {first}")?,
             [first, rest @ ..] => {
-                write!(f, "; {key} is still needed: {first}, and {} more", rest.len())?;
+                write!(
+                    f,
+                    "; {key} is still needed: {first}, and {} more",
+                    rest.len()
+                )?;
             }
         }
     }
@@ -320,7 +339,9 @@ fn census(
 fn asked(f: &mut fmt::Formatter<'_>, effect: &Effect) -> fmt::Result {
     match effect {
         Effect::StopWrites { key } => write!(f, "nothing may be written under {key} any more"),
-        Effect::PurgeDeks { key } => write!(f, "every DEK that {key} has wrapped is to be forgotten"),
+        Effect::PurgeDeks { key } => {
+            write!(f, "every DEK that {key} has wrapped is to be forgotten")
+        }
         Effect::MakeVersion { provider, .. } => write!(f, "{provider} needs a new version"),
         Effect::AddReader { target, .. } => {
             write!(f, "every API server has to read by {}", Named(target))

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use kms_core::object::{Revision, StoreIdentity};
 use kms_core::{CallOptions, Error, KeyId};
-use kms_envelope::reencrypt::Evidence;
+use kms_envelope::reencrypt::{Evidence, ReplicaState};
 use kms_envelope::rotation::{
     Expectation, Observation, ProviderName, Remaining, Rewrite, Scope, Target, TaskId,
 };
@@ -65,6 +65,27 @@ pub trait Writers: fmt::Debug + Send + Sync + 'static {
     ///
     /// Why it could not be found out at all.
     async fn check(&self, expectation: &Expectation) -> Result<Convergence, Failure>;
+
+    /// Asks each which key it writes with, for evidence: whether that is `target` or another one.
+    async fn states(&self, target: &Target) -> WriterStates;
+}
+
+/// Which key each of those who write writes with.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct WriterStates {
+    /// Those that said so.
+    pub known: Vec<ReplicaState>,
+    /// The names of those that did not, or of what was not asked.
+    pub unknown: Vec<String>,
+}
+
+impl WriterStates {
+    /// These said so, and these did not.
+    #[must_use]
+    pub const fn new(known: Vec<ReplicaState>, unknown: Vec<String>) -> Self {
+        Self { known, unknown }
+    }
 }
 
 /// What was found of those who write.
@@ -136,6 +157,8 @@ pub struct CensusOrder {
     pub target: Target,
     /// The keys that are to go, if nothing needs them.
     pub keys: Vec<KeyId>,
+    /// What those who write said just before.
+    pub writers: WriterStates,
 }
 
 /// How far a pass has come.

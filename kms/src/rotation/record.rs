@@ -186,7 +186,11 @@ impl RotationRecord {
         }
         let is_long = |note: &DriverNote| note.name.len() > DriverNote::MAX_NAME_LEN;
         let is_odd = |note: &DriverNote| note.name.contains(char::is_control);
-        if head.driver.as_ref().is_some_and(|note| is_long(note) || is_odd(note)) {
+        if head
+            .driver
+            .as_ref()
+            .is_some_and(|note| is_long(note) || is_odd(note))
+        {
             return Err(refused("`name` is too long or holds a control character"));
         }
         Ok(Self {
@@ -255,7 +259,11 @@ mod tests {
         let text = String::from_utf8(bytes).unwrap();
         for (from, to, kind) in [
             ("kms-rotation\"", "kms-rotation-x\"", "corrupt"),
-            ("\"version\":1,\"driver", "\"version\":2,\"driver", "unsupported"),
+            (
+                "\"version\":1,\"driver",
+                "\"version\":2,\"driver",
+                "unsupported",
+            ),
             ("00ff", "00FF", "corrupt"),
             ("\"beat\":1", "\"beat\":-1", "corrupt"),
             ("\"beat\":1", "\"beat\":1,\"more\":1", "corrupt"),

@@ -1,6 +1,7 @@
 //! The driver: carries out what the machine asks for, and tells it what came of it.
 
 mod begin;
+mod plan;
 mod seat;
 mod shift;
 mod stop;
@@ -13,6 +14,7 @@ use kms_core::state::StateStore;
 use kms_core::{Clock, OsRandom, SecureRandom};
 use kms_envelope::rotation::State;
 
+pub use self::plan::DrivePlan;
 use self::seat::{Seat, Taken};
 use self::shift::{End, Shift};
 use self::stop::StopSignal;

@@ -238,11 +238,7 @@ impl Driver {
         CallOptions::default().with_deadline(self.clock.now() + self.options.call_timeout)
     }
 
-    async fn swap(
-        &self,
-        expected: Option<StateVersion>,
-        bytes: &[u8],
-    ) -> Result<StateSwap, Error> {
+    async fn swap(&self, expected: Option<StateVersion>, bytes: &[u8]) -> Result<StateSwap, Error> {
         let call = self.call();
         self.in_time(self.store.swap(expected, bytes, &call)).await
     }
@@ -295,8 +291,8 @@ impl Driver {
         let Some(found) = found else {
             return Ok(Found::Nothing);
         };
-        let record = RotationRecord::from_bytes(&found.bytes)
-            .map_err(|failure| failure.at(&self.store))?;
+        let record =
+            RotationRecord::from_bytes(&found.bytes).map_err(|failure| failure.at(&self.store))?;
         Ok(Found::Record(found.version, Box::new(record)))
     }
 }

@@ -4,7 +4,7 @@ use core::time::Duration;
 use std::time::SystemTime;
 
 use kms_core::Tick;
-use kms_envelope::rotation::{Activity, Effect, Event, State, step};
+use kms_envelope::rotation::{Activity, Effect, Event, KeyRecord, Stage, State, step};
 
 use super::Driver;
 use super::seat::{Put, Seat};
@@ -175,17 +175,19 @@ impl<'d> Shift<'d> {
                 Event::Migrated { task }
             }
             Ending::Verified(task, verified) => {
-                let keys = self.seat.state().keys().iter().map(|key| key.id());
-                let judged = keys
-                    .filter(|key| self.is_judged(key))
-                    .map(|key| (key.clone(), verified.evidence.objections(key)));
+                let is_judged =
+                    |key: &&KeyRecord| matches!(key.stage(), Stage::Previous | Stage::Retirable);
+                let judged = self.seat.state().keys().iter().filter(is_judged);
+                let objections = judged
+                    .map(|key| (key.id().clone(), verified.evidence.objections(key.id())))
+                    .collect();
                 let event = Event::Verified {
                     task,
                     evidence: verified.evidence.clone(),
                     remaining: verified.remaining,
                 };
                 news(&News::Census {
-                    objections: judged.collect(),
+                    objections,
                     verified,
                 });
                 event
@@ -197,13 +199,6 @@ impl<'d> Shift<'d> {
             Ending::Doubt(doubt) => return Ok(Flow::End(End::Doubt(doubt))),
         };
         self.take(event, stop, news).await
-    }
-
-    /// Whether a census has to say what needs this key.
-    fn is_judged(&self, id: &kms_core::KeyId) -> bool {
-        use kms_envelope::rotation::Stage;
-        let key = self.seat.state().key(id);
-        key.is_some_and(|key| matches!(key.stage(), Stage::Previous | Stage::Retirable))
     }
 
     /// Lets the machine take in an event, and does what it says.
@@ -276,7 +271,8 @@ fn tell(before: &State, after: &State, all: bool, news: &mut (impl FnMut(&News) 
     ];
     for (number, (before, activity)) in activities.into_iter().enumerate() {
         // That no change is being prepared is not worth a word at the beginning.
-        let is_worth_it = activity != before || (all && (number == 0 || activity != Activity::Idle));
+        let is_worth_it =
+            activity != before || (all && (number == 0 || activity != Activity::Idle));
         if is_worth_it && (number == 0 || activity != Activity::Idle) {
             news(&News::Activity { activity });
         }

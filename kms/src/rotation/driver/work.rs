@@ -12,6 +12,7 @@ use super::Driver;
 use crate::Failure;
 use crate::rotation::{
     CensusOrder, Convergence, Doubt, MigrationOrder, Parts, PassProgress, PassSummary, Verified,
+    WriterStates,
 };
 
 type Pending = Pin<Box<dyn Future<Output = Ending> + Send>>;
@@ -69,10 +70,7 @@ impl Work {
 
     /// How far a pass has come since this was last asked.
     pub(super) fn take_progress(&self) -> Option<PassProgress> {
-        let mut progress = self
-            .progress
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
         progress.take()
     }
 
@@ -127,12 +125,13 @@ impl Work {
     pub(super) async fn next(&mut self) -> Ending {
         poll_fn(|context| {
             let mut running = self.running.iter_mut().enumerate();
-            let ended = running.find_map(|(at, running)| {
-                match running.future.as_mut().poll(context) {
-                    Poll::Ready(ending) => Some((at, ending)),
-                    Poll::Pending => None,
-                }
-            });
+            let ended =
+                running.find_map(
+                    |(at, running)| match running.future.as_mut().poll(context) {
+                        Poll::Ready(ending) => Some((at, ending)),
+                        Poll::Pending => None,
+                    },
+                );
             match ended {
                 Some((at, ending)) => {
                     self.running.swap_remove(at);
@@ -170,6 +169,7 @@ impl Work {
                 let order = CensusOrder {
                     target: target.clone(),
                     keys: keys.clone(),
+                    writers: WriterStates::default(),
                 };
                 Box::pin(verify(parts, *task, order, cluster_id))
             }
@@ -190,12 +190,7 @@ async fn is_same_cluster(parts: &Parts, cluster_id: &str) -> Result<Option<Doubt
     }))
 }
 
-async fn check(
-    parts: Parts,
-    task: TaskId,
-    expectation: Expectation,
-    cluster_id: String,
-) -> Ending {
+async fn check(parts: Parts, task: TaskId, expectation: Expectation, cluster_id: String) -> Ending {
     let failed = |failure| Ending::Failed(task, Activity::Converging, failure);
     let found = match parts.writers.check(&expectation).await {
         Ok(found) => found,
@@ -248,13 +243,14 @@ async fn migrate(
     }
 }
 
-async fn verify(parts: Parts, task: TaskId, order: CensusOrder, cluster_id: String) -> Ending {
+async fn verify(parts: Parts, task: TaskId, mut order: CensusOrder, cluster_id: String) -> Ending {
     let failed = |failure| Ending::Failed(task, Activity::Verifying, failure);
     match is_same_cluster(&parts, &cluster_id).await {
         Ok(None) => {}
         Ok(Some(doubt)) => return Ending::Doubt(doubt),
         Err(failure) => return failed(failure),
     }
+    order.writers = parts.writers.states(&order.target).await;
     match parts.objects.verify(&order).await {
         Ok(verified) => Ending::Verified(task, Box::new(verified)),
         Err(failure) => failed(failure),
