@@ -5,7 +5,8 @@ use core::time::Duration;
 use kms_core::Tick;
 
 /// The window of the service's limits, in buckets of a second.
-const SECONDS: usize = 10;
+const SECONDS: u64 = 10;
+const BUCKETS: usize = 10;
 
 /// The calls that were made to one vault by way of one [`Vault`](super::Vault) and its clones.
 ///
@@ -33,7 +34,7 @@ pub(super) struct Meter {
     busiest: u64,
     throttled: u64,
     /// Units of each second, by its number modulo ten.
-    window: [Bucket; SECONDS],
+    window: [Bucket; BUCKETS],
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -47,7 +48,7 @@ impl Meter {
         self.calls = self.calls.saturating_add(1);
         self.units = self.units.saturating_add(units.into());
         let second = second_of(now);
-        let place = usize::try_from(second % SECONDS as u64).unwrap_or_default();
+        let place = usize::try_from(second % SECONDS).unwrap_or_default();
         if let Some(bucket) = self.window.get_mut(place) {
             if bucket.second != second {
                 *bucket = Bucket { second, units: 0 };
@@ -72,8 +73,9 @@ impl Meter {
     }
 
     fn recent(&self, now: Tick) -> u64 {
-        let oldest = second_of(now).saturating_sub(SECONDS as u64 - 1);
-        let recent = self.window.iter().filter(|bucket| bucket.second >= oldest);
+        let now = second_of(now);
+        let is_recent = |bucket: &&Bucket| now.saturating_sub(bucket.second) < SECONDS;
+        let recent = self.window.iter().filter(is_recent);
         recent.fold(0, |sum, bucket| sum.saturating_add(bucket.units))
     }
 }
