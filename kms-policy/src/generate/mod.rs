@@ -246,10 +246,11 @@ impl<'a> Generator<'a> {
         let is_aks_3_15 = self.profile == Profile::Aks3_15;
         let env_map = is_aks_3_15.then(|| environment::by_name(&process.env));
         let config = &self.settings.typed.kata_config;
-        let version = config.oci_version.as_deref();
+        let by_profile = self.profile.oci_version();
+        let version = config.oci_version.as_deref().unwrap_or(by_profile);
         Ok(ContainerData {
             oci: OciSpec {
-                version: version.unwrap_or(self.profile.oci_version()).to_owned(),
+                version: version.to_owned(),
                 process,
                 root,
                 mounts,

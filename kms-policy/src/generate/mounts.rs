@@ -89,12 +89,9 @@ fn is_wanted(settings: &Settings, mount: &MountSettings, container: Option<&Cont
 
 fn add(mounts: &mut Vec<MountSettings>, mount: &MountSettings, container: Option<&Container>) {
     let mut mount = mount.clone();
-    if let Some(container) = container {
-        if mount.destination == "/dev/termination-log"
-            && let Some(path) = &container.termination_message_path
-        {
-            mount.destination.clone_from(path);
-        }
+    let last_words = container.and_then(|container| container.termination_message_path.as_ref());
+    if let ("/dev/termination-log", Some(path)) = (&*mount.destination, last_words) {
+        mount.destination.clone_from(path);
     }
     if mount.source.is_empty() && mount.type_ == "bind" {
         mount.source = shared_source(&mount.destination);

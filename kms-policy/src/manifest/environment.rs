@@ -145,7 +145,7 @@ pub(super) fn env_from(node: Node<'_>, unsupported: &mut Unsupported) -> Result<
             fields.finish(unsupported)?;
             Ok((name, optional))
         })?;
-        found = found.or(reference.map(|reference| (is_secret, reference)));
+        found = found.or_else(|| reference.map(|reference| (is_secret, reference)));
     }
     fields.finish(unsupported)?;
     let (is_secret, (name, optional)) = found.ok_or_else(|| {

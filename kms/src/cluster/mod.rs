@@ -23,5 +23,4 @@ pub use migrate::{
 pub use opener::{KekArgument, ObjectOpener, OpenerOptions};
 pub use source::ClusterSource;
 pub use text::text_report;
-pub(crate) use text::write_table;
 pub use verify::{Blocker, PluginCheck, Verification};

@@ -150,12 +150,7 @@ fn concluded(
     }
 }
 
-/// What a census of a source says to the question whether a key may go.
-pub(crate) fn scanned(
-    role: SourceRole,
-    outcome: &CensusOutcome,
-    clock: &dyn Clock,
-) -> ScannedSource {
+fn scanned(role: SourceRole, outcome: &CensusOutcome, clock: &dyn Clock) -> ScannedSource {
     let facts = &outcome.source;
     let revision = Revision::new(facts.revision);
     let mut identity = StoreIdentity::new(&facts.kind, &facts.name, revision, facts.live);

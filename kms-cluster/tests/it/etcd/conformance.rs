@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use kms_cluster::etcd::EtcdStore;
 use kms_core::Error;
-use kms_core::object::{LeaseId, ObjectKey, ObjectSource as _, Revision};
+use kms_core::object::{LeaseId, LeaseStore as _, ObjectKey, ObjectSource as _, Revision};
 use kms_testkit::objects::{StoreHarness, run_store};
 
 use super::server::Server;

@@ -107,7 +107,7 @@ fn what_an_interrupted_pass_wrote_is_not_forgotten() {
                 .with_namespaces([namespace])
         }),
     )
-    .with_checkpoint_interval(std::time::Duration::ZERO)
+    .with_checkpoint_interval(Duration::ZERO)
     .with_concurrency(1);
     // The first pass asks for eight; in the second one, something stale is in the first unit, and
     // it is stopped in the second unit.

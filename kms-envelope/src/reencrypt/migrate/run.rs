@@ -14,7 +14,7 @@ use super::progress::{MigrationPhase, Pace};
 use super::report::RemainingList;
 use super::sweep::{Field, Ledger, OnProgress, Saver, StopSignal, sweep};
 use super::verify::verify;
-use super::work::Work;
+use super::work::{Work, patiently};
 use super::{
     MigrationCounts, MigrationEnd, MigrationOptions, MigrationProgress, MigrationReport,
     MigrationVerification, OnKeyChange, Reencryptors, StopReason,
@@ -139,10 +139,7 @@ impl<'a> Migration<'a> {
     ) -> Result<MigrationReport, Error> {
         let (mut work, definition, revision) = self.prepare().await?;
         let kept = match self.checkpoints {
-            Some(checkpoints) if resume => {
-                let load = async || load(checkpoints, &definition).await;
-                work.patiently(load).await?
-            }
+            Some(checkpoints) if resume => patiently!(&work, load(checkpoints, &definition))?,
             _ => None,
         };
         let mut place = kept.unwrap_or_else(|| Checkpoint::new(definition, revision));
@@ -214,8 +211,7 @@ impl Run<'_, '_> {
         match self.checkpoints {
             Some(checkpoints) => {
                 let bytes = place.to_json()?;
-                let save = async || checkpoints.save(&bytes).await;
-                self.work.patiently(save).await
+                patiently!(&self.work, checkpoints.save(&bytes))
             }
             None => Ok(()),
         }
@@ -248,7 +244,7 @@ impl Run<'_, '_> {
             self.keep(place).await.map_err(StopReason::Checkpoint)?;
         };
         if let Some(checkpoints) = self.checkpoints {
-            let cleared = work.patiently(async || checkpoints.clear().await).await;
+            let cleared: Result<(), Error> = patiently!(work, checkpoints.clear());
             cleared.map_err(StopReason::Checkpoint)?;
         }
         Ok(Some(verification))

@@ -17,7 +17,7 @@ use super::feed::{Batch, Position};
 use super::progress::Pace;
 use super::report::RemainingList;
 use super::step::{Done, Outcome, step};
-use super::work::Work;
+use super::work::{Work, patiently};
 use super::{MigrationCounts, MigrationProgress, StopReason};
 use crate::Error;
 
@@ -165,7 +165,7 @@ const OBJECTS_OF_MARK: usize = 50;
 const REFRESH_EVERY: Duration = Duration::from_secs(60);
 const REFRESH_AGAIN: Duration = Duration::from_secs(10);
 
-impl Sweep<'_, '_> {
+impl<'f, 'w> Sweep<'f, 'w> {
     /// Begins what can be begun.
     fn feed(&mut self) {
         if self.stop.is_some() {
@@ -173,13 +173,14 @@ impl Sweep<'_, '_> {
         }
         let work = self.work;
         let most = work.options.concurrency.max(1);
-        if !self.is_at_end && self.queue.len() < most.saturating_mul(2) {
-            if let Some(position) = self.position.take() {
-                self.is_reading = true;
-                self.events.push(Box::pin(async move {
-                    Event::Read(Box::new(position.next(work).await))
-                }));
-            }
+        if !self.is_at_end
+            && self.queue.len() < most.saturating_mul(2)
+            && let Some(position) = self.position.take()
+        {
+            self.is_reading = true;
+            self.events.push(Box::pin(async move {
+                Event::Read(Box::new(position.next(work).await))
+            }));
         }
         while self.running < most
             && let Some((mark, object)) = self.queue.pop_front()
@@ -315,12 +316,19 @@ impl Sweep<'_, '_> {
     }
 
     /// Keeps the place where it ended.
-    async fn save_now(&self, counts: MigrationCounts) -> Result<(), Error> {
-        let (Some(saver), Some(cursor)) = (self.saver, &self.cursor) else {
-            return Ok(());
-        };
-        let save = async || saver.save(cursor, &counts).await;
-        self.work.patiently(save).await
+    ///
+    /// The future holds nothing of what is under way, so that it can be sent to another thread.
+    fn save_now(
+        &self,
+        counts: MigrationCounts,
+    ) -> impl Future<Output = Result<(), Error>> + Send + use<'f, 'w> {
+        let (work, saver, cursor) = (self.work, self.saver, self.cursor.clone());
+        async move {
+            let (Some(saver), Some(cursor)) = (saver, cursor) else {
+                return Ok(());
+            };
+            patiently!(work, saver.save(&cursor, &counts))
+        }
     }
 
     fn schedule_refresh(&self, after: Duration) {

@@ -12,6 +12,29 @@ use super::limiter::Limiter;
 use super::{MigrationOptions, Protection, Reading, Reencryptors, StopReason};
 use crate::{Error, ErrorKind};
 
+/// Does something until it works, or has not for too long: `patiently!(work, future)`.
+///
+/// A macro and no function: a closure that makes a future which borrows cannot be shown to the compiler
+/// to be `Send`, and migrations are driven from tasks.
+macro_rules! patiently {
+    ($work:expr, $attempt:expr) => {{
+        let mut patience = $crate::reencrypt::migrate::work::Patience::default();
+        loop {
+            match $attempt.await {
+                Err(error) if error.is_retryable() => {
+                    let after = $crate::reencrypt::migrate::work::retry_after(&error);
+                    let waited = patience.wait($work, after).await;
+                    if waited != $crate::reencrypt::migrate::work::Waited::Enough {
+                        break Err(error);
+                    }
+                }
+                ended => break ended,
+            }
+        }
+    }};
+}
+pub(super) use patiently;
+
 /// The longest sleep after which is asked whether to stop.
 const NAP: Duration = Duration::from_millis(250);
 /// The first pause after a failure, and the longest one.
@@ -56,7 +79,7 @@ impl<'a> Work<'a> {
             stopping: AtomicBool::new(false),
             refreshed: Mutex::new(clock.now()),
         };
-        work.patiently(async || work.refresh_all().await).await?;
+        patiently!(&work, work.refresh_all())?;
         for reencryptor in reencryptors.all() {
             work.targets.push(reencryptor.target().ok_or_else(|| {
                 Error::new(
@@ -137,24 +160,6 @@ impl<'a> Work<'a> {
             Some(Fault::NotRenewed)
         } else {
             None
-        }
-    }
-
-    /// Does something until it works, or has not for too long.
-    pub(super) async fn patiently<T>(
-        &self,
-        mut attempt: impl AsyncFnMut() -> Result<T, Error>,
-    ) -> Result<T, Error> {
-        let mut patience = Patience::default();
-        loop {
-            match attempt().await {
-                Err(error) if error.is_retryable() => {
-                    if patience.wait(self, retry_after(&error)).await != Waited::Enough {
-                        return Err(error);
-                    }
-                }
-                ended => return ended,
-            }
         }
     }
 

@@ -18,7 +18,7 @@ impl State {
     }
 
     /// Follows replicas that change over, or have, to the version at this place by themselves.
-    pub(super) fn follow(&mut self, at: usize, turn: &mut Turn) {
+    pub(super) fn follow(&mut self, at: usize, turn: &Turn) {
         self.leave(at, turn);
         if matches!(self.changing, Some(Changing::Version { .. })) {
             self.changing = None;
@@ -35,7 +35,7 @@ impl State {
     }
 
     /// Has all writers switched to what was prepared.
-    pub(super) fn switch(&mut self, target: &Target, turn: &mut Turn) {
+    pub(super) fn switch(&mut self, target: &Target, turn: &Turn) {
         self.changing = None;
         match target.key().map(|id| self.position(id)) {
             None => {

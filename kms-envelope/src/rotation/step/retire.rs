@@ -102,7 +102,7 @@ impl State {
         id: &KeyId,
         evidence: &Evidence,
         objections: &[Objection],
-        turn: &mut Turn,
+        turn: &Turn,
     ) {
         let at = self.position(id);
         let key = at.and_then(|at| self.keys.get_mut(at));

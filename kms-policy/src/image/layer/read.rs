@@ -390,7 +390,7 @@ mod tests {
             let error = LayerSummary::read(&whole[..cut]).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Image, "{cut}");
         }
-        let mut flipped = whole.clone();
+        let mut flipped = whole;
         flipped[0] ^= 1;
         assert_eq!(
             LayerSummary::read(&*flipped).unwrap_err().kind(),

@@ -7,7 +7,6 @@ pub(crate) mod doctor;
 pub(crate) mod migrate;
 pub(crate) mod replicas;
 pub(crate) mod retire;
-pub(crate) mod rotation;
 #[cfg(feature = "testing")]
 pub(crate) mod testkit;
 
@@ -96,12 +95,6 @@ was seen to open. What does not open is named and left alone. An interrupted mig
 
 Exit codes: 0 all that was asked for is under the target, 1 something stayed, or it was stopped.")]
     Migrate(migrate::Migrate),
-    /// Show where a rotation is, or carry it through, unattended.
-    #[command(
-        subcommand,
-        after_help = "Example:\n  kms rotation status --state file:/var/lib/kms/rotation"
-    )]
-    Rotation(rotation::Rotation),
     /// Read objects of a backup or an etcd, decrypted.
     #[command(subcommand)]
     Etcd(cluster::Etcd),

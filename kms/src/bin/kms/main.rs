@@ -15,7 +15,6 @@ use tracing_subscriber::EnvFilter;
 
 use crate::args::config::Config;
 use crate::args::doctor::Doctor;
-use crate::args::rotation::Rotation;
 use crate::args::{Cli, Command, Key};
 
 fn main() -> ExitCode {
@@ -48,7 +47,6 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Decrypt(args) => command::decrypt::run(args, clock).await,
         Command::Census(args) => command::census::run(args, clock).await,
         Command::Migrate(args) => command::migrate::run(args, clock).await,
-        Command::Rotation(args) => command::rotation::run(args, clock).await,
         Command::Etcd(args) => command::etcd::run(args, clock).await,
         Command::Config(command) => command::config::run(command, clock).await,
         Command::Replicas(args) => command::replicas::run(args, clock).await,
@@ -66,8 +64,6 @@ fn wants_json(command: &Command) -> bool {
         Command::Decrypt(args) => args.json,
         Command::Census(args) => args.json,
         Command::Migrate(args) => args.json,
-        Command::Rotation(Rotation::Status(args)) => args.json,
-        Command::Rotation(Rotation::Watch(args)) => args.json,
         Command::Etcd(_) => false,
         Command::Config(Config::Check(args)) => args.json,
         Command::Config(Config::Plan(args)) => args.json,

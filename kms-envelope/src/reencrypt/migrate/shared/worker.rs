@@ -17,7 +17,7 @@ use crate::reencrypt::migrate::feed::Position;
 use crate::reencrypt::migrate::progress::{MigrationPhase, Pace};
 use crate::reencrypt::migrate::sweep::{Field, Ledger, OnProgress, Saver, StopSignal, sweep};
 use crate::reencrypt::migrate::verify::verify;
-use crate::reencrypt::migrate::work::Work;
+use crate::reencrypt::migrate::work::{Work, patiently};
 use crate::reencrypt::migrate::{
     Migration, MigrationCounts, MigrationEnd, MigrationOptions, MigrationProgress, MigrationReport,
     MigrationVerification, Reencryptors, StopReason,
@@ -193,9 +193,7 @@ impl<'a> SharedMigration<'a> {
         // Leases run out a little late.
         let until = work.clock.now() + time_to_live.saturating_mul(2);
         loop {
-            let granted = work
-                .patiently(async || place.register(time_to_live).await)
-                .await?;
+            let granted = patiently!(work, place.register(time_to_live))?;
             if let Some(granted) = granted {
                 return Ok(granted);
             }
@@ -218,7 +216,7 @@ impl<'a> SharedMigration<'a> {
         definition: &Definition,
         revision: kms_core::object::Revision,
     ) -> Result<Board, Error> {
-        let found = work.patiently(async || place.load().await).await?;
+        let found = patiently!(work, place.load())?;
         let mut living = None;
         if let Some(found) = &found
             && found.result.is_none()
@@ -227,7 +225,7 @@ impl<'a> SharedMigration<'a> {
             let owners = found.open.iter().map(|range| &range.worker);
             let owners: BTreeSet<_> = owners.chain(found.verifier.as_ref()).collect();
             for owner in owners {
-                if work.patiently(async || place.is_alive(owner).await).await? {
+                if patiently!(work, place.is_alive(owner))? {
                     living = Some((owner.clone(), difference.clone()));
                 }
             }
@@ -239,22 +237,15 @@ impl<'a> SharedMigration<'a> {
             ));
         }
         let begin = || Board::new(definition.clone(), revision);
-        let joined = work
-            .patiently(async || {
-                place
-                    .update(|board| {
-                        Ok(match board {
-                            Some(board)
-                                if board.result.is_none() && board.definition == *definition =>
-                            {
-                                (board, ())
-                            }
-                            _ => (begin(), ()),
-                        })
-                    })
-                    .await
+        let mut join = |board: Option<Board>| {
+            Ok(match board {
+                Some(board) if board.result.is_none() && board.definition == *definition => {
+                    (board, ())
+                }
+                _ => (begin(), ()),
             })
-            .await?;
+        };
+        let joined = patiently!(work, place.update(&mut join))?;
         Ok(joined.0)
     }
 }
@@ -357,7 +348,7 @@ impl Worker<'_, '_> {
     /// The board, as long as it is that of this migration.
     async fn board(&mut self) -> Result<Board, StopReason> {
         let place = self.place;
-        let board = self.work.patiently(async || place.load().await).await;
+        let board = patiently!(self.work, place.load());
         let board = board.map_err(StopReason::Checkpoint)?;
         let board = board.ok_or_else(|| StopReason::Displaced(gone()))?;
         if let Some(difference) = self.definition.difference(&board.definition) {
@@ -386,10 +377,7 @@ impl Worker<'_, '_> {
             let result = change(&mut board);
             Ok((board, result))
         };
-        let changed = self
-            .work
-            .patiently(async || place.update(&mut apply).await)
-            .await;
+        let changed = patiently!(self.work, place.update(&mut apply));
         match changed {
             Ok(changed) => {
                 self.unnoted = None;
@@ -404,10 +392,7 @@ impl Worker<'_, '_> {
 
     async fn is_alive(&self, worker: &str) -> Result<bool, StopReason> {
         let place = self.place;
-        let asked = self
-            .work
-            .patiently(async || place.is_alive(worker).await)
-            .await;
+        let asked = patiently!(self.work, place.is_alive(worker));
         asked.map_err(StopReason::Checkpoint)
     }
 

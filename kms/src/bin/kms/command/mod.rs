@@ -12,7 +12,6 @@ pub(crate) mod migrate;
 pub(crate) mod quickstart;
 pub(crate) mod replicas;
 pub(crate) mod retire;
-pub(crate) mod rotation;
 pub(crate) mod serve;
 pub(crate) mod signals;
 #[cfg(feature = "testing")]
