@@ -328,5 +328,16 @@ impl KeyRecord {
         self.enter(Stage::Previous, now);
         self.drained = None;
         self.objections = None;
+        if self.epoch.is_none() {
+            self.active_at = None;
+            self.late = false;
+        }
+    }
+
+    /// Replicas are to write with it after all, who never have.
+    pub(super) fn take_up(&mut self, active_at: Option<SystemTime>, now: Moment) {
+        self.leave(now);
+        self.enter(Stage::Pending, now);
+        self.active_at = active_at.map(Moment::ceil);
     }
 }

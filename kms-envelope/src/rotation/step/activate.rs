@@ -43,10 +43,25 @@ impl State {
                 self.writer = Writer::Plain;
                 self.epoch = self.epoch.saturating_add(1);
             }
-            Some(Some(at)) => self.leave(at, turn),
+            Some(Some(at)) => {
+                self.doubt_others(at, turn);
+                self.leave(at, turn);
+            }
             Some(None) => return,
         }
         self.settle(turn.now, true, true);
+    }
+
+    /// Until all replicas have been seen to write with this version, any other of its provider may be
+    /// written with.
+    fn doubt_others(&mut self, at: usize, turn: &Turn) {
+        let provider = self.keys.get(at).map(|key| key.provider.clone());
+        for (other, key) in self.keys.iter_mut().enumerate() {
+            let is_left = matches!(key.stage, Stage::Previous | Stage::Retirable);
+            if other != at && is_left && Some(&key.provider) == provider.as_ref() {
+                key.leave(turn.now);
+            }
+        }
     }
 
     /// Leaves what was written with for the key at this place.

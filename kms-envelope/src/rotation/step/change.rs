@@ -73,6 +73,9 @@ impl State {
             }
         };
         refuse_unfit(&key)?;
+        if let Some(known) = known {
+            self.refuse_overtaken(known)?;
+        }
         self.may_add_a_key()?;
         let is_listed = self.providers.iter().any(|of| of.name == *provider);
         let has_room = is_listed || self.providers.len() < Self::MAX_PROVIDERS;
@@ -91,7 +94,7 @@ impl State {
         match self.position(&key.id).and_then(|at| self.keys.get_mut(at)) {
             Some(known) => {
                 *known = key;
-                known.enter(Stage::Pending, turn.now);
+                known.take_up(seen.active_at, turn.now);
             }
             None => self.keys.push(key),
         }

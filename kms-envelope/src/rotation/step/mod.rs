@@ -7,6 +7,7 @@ mod compromise;
 mod converge;
 mod migrate;
 mod observe;
+mod prepare;
 mod retire;
 mod tidy;
 mod verify;

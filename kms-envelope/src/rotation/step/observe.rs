@@ -56,7 +56,7 @@ impl State {
             self.is_told(&seen.provider, current, turn);
         }
         self.catch_up(turn);
-        self.prepare_newest(seen, turn);
+        self.prepare_current(seen, turn);
     }
 
     /// A version that is known.
@@ -142,13 +142,16 @@ impl State {
         let mut key = KeyRecord::new(seen.id.clone(), provider.clone(), stage, now);
         key.health = seen.state;
         key.active_at = seen.active_at.map(Moment::ceil);
-        if let Some(material) = seen.material.as_ref().filter(|id| **id != seen.id) {
-            let root = self.key(material).map_or(material, KeyRecord::root).clone();
+        // Ids of one material may be seen in any order: then the first one is named already.
+        let root = seen
+            .material
+            .as_ref()
+            .map(|id| self.key(id).map_or(id, KeyRecord::root));
+        let root = root.unwrap_or(&seen.id).clone();
+        let mut same = self.keys.iter().filter(|other| *other.root() == root);
+        key.compromised = same.any(|other| other.compromised);
+        if root != seen.id {
             key.generation = self.next_generation(&root);
-            key.compromised = self
-                .keys
-                .iter()
-                .any(|other| other.compromised && *other.root() == root);
             key.material = Some(root);
         }
         key
@@ -221,47 +224,6 @@ impl State {
             turn.alerts.push(Alert::ProviderWentBack {
                 key: current.clone(),
             });
-        }
-    }
-
-    /// A change that is being prepared is to the newest usable version of its provider: that is
-    /// what replicas will write with.
-    fn prepare_newest(&mut self, seen: &Observation, turn: &Turn) {
-        let provider = &seen.provider;
-        let Some(prepared) = self.prepared_position(provider) else {
-            return;
-        };
-        let is_due = |key: &KeyRecord| {
-            key.provider == *provider
-                && key.stage == Stage::Pending
-                && key.may_encrypt()
-                && (key.active_at.is_some_and(|at| at <= turn.now)
-                    || seen.current.as_ref() == Some(&key.id))
-        };
-        let newest = self.keys.iter().rposition(is_due);
-        let Some(newest) = newest.filter(|newest| *newest > prepared) else {
-            return;
-        };
-        let target = self.keys.get(newest).map(KeyRecord::as_target);
-        for older in self.keys.iter_mut().take(newest) {
-            if older.stage == Stage::Pending && older.provider == *provider {
-                older.leave(turn.now);
-            }
-        }
-        let task = self.new_task(turn.now, None);
-        if let (
-            Some(Changing::Reader {
-                target: old,
-                task: of,
-                ready,
-                ..
-            }),
-            Some(target),
-        ) = (&mut self.changing, target)
-        {
-            *old = target;
-            *of = task;
-            *ready = false;
         }
     }
 }

@@ -57,6 +57,9 @@ impl State {
             Stage::Previous => return Err(Refusal::NotVerified { key: id }),
             Stage::Retirable | Stage::Retired => {}
         }
+        if self.is_prepared(&key.provider) {
+            return Err(Refusal::IsPending { key: id });
+        }
         let is_listed = self.providers.iter().any(|of| of.name == key.provider);
         if is_listed && self.writer_provider() != Some(&key.provider) {
             return Err(Refusal::StillConfigured {

@@ -45,6 +45,7 @@ impl State {
                     && key.objections == Some(0)
                     && key.drained.is_some()
                     && !self.is_kept(key)
+                    && !self.is_prepared(&key.provider)
             })
             .map(|(at, _)| at)
             .collect();
@@ -79,8 +80,8 @@ impl State {
     }
 
     fn is_free(&self, provider: &crate::rotation::state::ProviderRecord) -> bool {
-        let is_used = self.writer_provider() == Some(&provider.name)
-            || self.prepared_position(&provider.name).is_some();
+        let is_used =
+            self.writer_provider() == Some(&provider.name) || self.is_prepared(&provider.name);
         let mut keys = self.keys.iter().filter(|key| key.provider == provider.name);
         let is_left = keys.all(|key| matches!(key.stage, Stage::Retirable | Stage::Retired));
         // Of these only a census of all objects says that none is left.

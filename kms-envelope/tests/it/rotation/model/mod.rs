@@ -168,6 +168,9 @@ impl Scenario {
             _ => (Start::Plain, BY_PLAIN, 0),
         };
         let state = State::new(CLUSTER, begin, self.policy(), start()).unwrap();
+        // Objects of KMS v1 are read by whatever wrote them.
+        let has_v1 = self.objects.contains(&Under::KmsV1);
+        let reads = if has_v1 { reads | READS_V1 } else { reads };
         let replica = Replica {
             up: true,
             server: self.begins,

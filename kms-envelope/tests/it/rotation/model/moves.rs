@@ -218,7 +218,10 @@ impl Moves<'_> {
             for key in 0..KEYS {
                 let is_old = matches!(facts.stage[key], Some(Stage::Previous | Stage::Retirable));
                 // Leave is for now: nobody restores a backup while a key is being deleted.
-                if is_old && world.leave[key] == 0 && world.health[key] != Health::Gone {
+                let used = facts.target.key().map(|key| self.scenario.provider_of(key));
+                let is_read = used == Some(self.scenario.provider_of(key));
+                let is_there = world.leave[key] == 0 && world.health[key] != Health::Gone;
+                if is_old && is_read && is_there {
                     let mut restored = world.with_object(object, Under::Key(key as u8));
                     restored.faults -= 1;
                     self.add_written(restored, "an old value is restored");
