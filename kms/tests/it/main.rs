@@ -9,6 +9,7 @@ mod decrypt;
 mod doctor;
 mod inspect;
 mod key;
+mod migrate;
 mod quickstart;
 mod replicas;
 mod serve;
