@@ -173,13 +173,14 @@ impl Sweep<'_, '_> {
         }
         let work = self.work;
         let most = work.options.concurrency.max(1);
-        if !self.is_at_end && self.queue.len() < most.saturating_mul(2) {
-            if let Some(position) = self.position.take() {
-                self.is_reading = true;
-                self.events.push(Box::pin(async move {
-                    Event::Read(Box::new(position.next(work).await))
-                }));
-            }
+        if !self.is_at_end
+            && self.queue.len() < most.saturating_mul(2)
+            && let Some(position) = self.position.take()
+        {
+            self.is_reading = true;
+            self.events.push(Box::pin(async move {
+                Event::Read(Box::new(position.next(work).await))
+            }));
         }
         while self.running < most
             && let Some((mark, object)) = self.queue.pop_front()
