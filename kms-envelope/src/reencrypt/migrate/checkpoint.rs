@@ -277,7 +277,8 @@ mod tests {
             let mut read = checkpoint();
             read.cursor = Some(Cursor(ObjectKey::new(&bytes).unwrap()));
             let back = Checkpoint::parse(&read.to_json().unwrap()).unwrap();
-            prop_assert_eq!(back.cursor.unwrap().0.as_bytes(), &bytes[..]);
+            let Cursor(key) = back.cursor.unwrap();
+            prop_assert_eq!(key.as_bytes(), &bytes[..]);
         }
 
         #[test]

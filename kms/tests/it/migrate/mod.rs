@@ -176,7 +176,10 @@ impl World {
         let rows = census.json()["live"]["census"].as_array().unwrap().clone();
         let mut ids = BTreeMap::new();
         for row in rows.iter().filter(|row| row["resource"] == "secrets") {
-            let under = row["key_id"].as_str().or(row["prefix"].as_str()).unwrap();
+            let under = row["key_id"]
+                .as_str()
+                .or_else(|| row["prefix"].as_str())
+                .unwrap();
             *ids.entry(under.to_owned()).or_default() += row["objects"].as_u64().unwrap();
         }
         ids
