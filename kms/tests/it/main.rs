@@ -11,6 +11,7 @@ mod doctor;
 mod inspect;
 mod key;
 mod made;
+mod migrate;
 mod quickstart;
 mod replicas;
 mod retire;

@@ -277,8 +277,8 @@ mod tests {
             let mut read = checkpoint();
             read.cursor = Some(Cursor(ObjectKey::new(&bytes).unwrap()));
             let back = Checkpoint::parse(&read.to_json().unwrap()).unwrap();
-            let cursor = back.cursor.unwrap();
-            prop_assert_eq!(cursor.0.as_bytes(), &bytes[..]);
+            let Cursor(key) = back.cursor.unwrap();
+            prop_assert_eq!(key.as_bytes(), &bytes[..]);
         }
 
         #[test]
