@@ -36,7 +36,7 @@ fn evidence(values: &[(u8, bool, &[u8])]) -> Option<Evidence> {
         let prefix = PREFIXES[usize::from(*prefix) % PREFIXES.len()];
         let (key, value) = (
             format!("/registry/secrets/{number}"),
-            [prefix, rest].concat(),
+            [prefix, *rest].concat(),
         );
         let (key, revision) = (key.as_bytes(), Revision::new(number as u64));
         census.change(key, Some(&value), revision, *is_live).ok()?;
