@@ -1,8 +1,6 @@
 //! The others.
 
 mod age;
-#[cfg(feature = "asherah")]
-mod asherah;
 mod envelopers;
 mod kms_aead;
 mod tink;
@@ -15,7 +13,5 @@ pub fn all() -> Vec<Side> {
     let mut sides = vec![crate::ours::on_aws_lc(), tink::side(), age::side()];
     sides.extend(envelopers::sides());
     sides.extend(kms_aead::sides());
-    #[cfg(feature = "asherah")]
-    sides.push(asherah::side());
     sides
 }

@@ -55,7 +55,7 @@ struct Identity(u64);
 impl Hasher for Identity {
     fn write(&mut self, bytes: &[u8]) {
         for byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+            self.0 = self.0.rotate_left(8).wrapping_add(u64::from(*byte));
         }
     }
 

@@ -61,6 +61,32 @@ fn a_look_that_is_no_hit_does_not_save_from_eviction() {
     assert_eq!(read(&shelf, near(2), 5), Some(2));
 }
 
+/// All threads at one lock would be slow, and right: nothing else would show it.
+#[test]
+fn entries_are_spread_over_all_shards() {
+    let shelf = Shelf::new(3200, 1);
+    for entry in 0..3200 {
+        shelf.insert(place(1, entry), entry, at(entry), || true);
+    }
+    for shard in shelf.all() {
+        let state = lock(&shard.0);
+        let held: usize = state.partitions.values().map(LruCache::len).sum();
+        assert!((100..400).contains(&held), "{held}");
+    }
+}
+
+/// Likewise for one bucket of a table.
+#[test]
+fn a_hash_is_not_hashed_again_and_stays_apart_from_others() {
+    use core::hash::BuildHasher as _;
+    let hasher = ById::default();
+    assert_eq!(
+        [0_u64, 7, u64::MAX].map(|hash| hasher.hash_one(hash)),
+        [0, 7, u64::MAX]
+    );
+    assert_ne!(hasher.hash_one([1_u8, 2]), hasher.hash_one([2_u8, 1]));
+}
+
 #[test]
 fn a_newcomer_is_not_the_one_to_go_when_the_clock_stands_still() {
     let shelf = Shelf::new(1, 1);
