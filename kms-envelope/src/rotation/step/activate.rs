@@ -8,7 +8,7 @@ impl State {
     /// Activates the newest version whose instant is past, if that is newer than the active one.
     ///
     /// One that cannot encrypt by then is passed over, as replicas pass it over.
-    pub(super) fn catch_up(&mut self, turn: &mut Turn) {
+    pub(super) fn catch_up(&mut self, turn: &Turn) {
         let due = self.on_their_way().filter(|(_, key)| {
             key.health.can_wrap() && key.active_at.is_some_and(|at| at <= turn.now)
         });

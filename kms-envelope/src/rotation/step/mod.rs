@@ -57,7 +57,7 @@ pub fn step(state: &State, event: &Event, now: SystemTime) -> Step {
     let mut next = state.clone();
     next.advance(&mut turn);
     let refusal = next.take(event, &mut turn).err();
-    next.tidy(&mut turn);
+    next.tidy(&turn);
     let effects = turn.effects(state, &next, matches!(event, Event::Restarted));
     Step {
         state: next,

@@ -16,7 +16,7 @@ impl State {
         &mut self,
         id: &KeyId,
         evidence: &Evidence,
-        turn: &mut Turn,
+        turn: &Turn,
     ) -> Result<(), Refusal> {
         let at = self.position(id);
         let Some(key) = at.and_then(|at| self.keys.get(at)) else {

@@ -6,7 +6,7 @@ use crate::rotation::{KeyRecord, Stage, Target};
 
 impl State {
     /// Draws the conclusions of a step.
-    pub(super) fn tidy(&mut self, turn: &mut Turn) {
+    pub(super) fn tidy(&mut self, turn: &Turn) {
         self.switch_when_ready(turn);
         self.promote(turn);
         self.release(turn);
@@ -14,7 +14,7 @@ impl State {
     }
 
     /// Everybody reads by the target, and it can be written by.
-    fn switch_when_ready(&mut self, turn: &mut Turn) {
+    fn switch_when_ready(&mut self, turn: &Turn) {
         let Some(Changing::Reader {
             target,
             ready: true,
