@@ -191,7 +191,7 @@ mod tests {
         let error = read_list(body, &secrets()).err().expect("refused");
         assert_eq!(error.kind(), ErrorKind::Unsupported);
         let body = br#"{"kind":"Secret","metadata":{"name":"a","resourceVersion":"7"}}"#;
-        let error = read_one(body, &secrets()).err().expect("refused");
+        let error = read_one(body, &secrets()).expect_err("refused");
         assert_eq!(error.kind(), ErrorKind::Unsupported);
     }
 }

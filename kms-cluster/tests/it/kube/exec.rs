@@ -194,7 +194,7 @@ async fn a_plugin_that_hangs_is_killed() {
         // Empty once it is dead, and gone once it was waited for.
         match std::fs::read(&process) {
             Ok(command) if !command.is_empty() => {
-                tokio::time::sleep(Duration::from_millis(20)).await
+                tokio::time::sleep(Duration::from_millis(20)).await;
             }
             _ => return,
         }

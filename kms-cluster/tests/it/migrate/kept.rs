@@ -61,7 +61,7 @@ fn a_lost_answer_is_not_taken_for_another_migration() {
         let store = Hooked::new(&cluster, move |call| {
             let mut calls = counted.lock().unwrap();
             *calls += u32::from(matches!(call, Call::Swap(_)));
-            match matches!(call, Call::Swap(_)) && *calls % 2 == 0 {
+            match matches!(call, Call::Swap(_)) && (*calls).is_multiple_of(2) {
                 true => lost,
                 false => Reaction::Pass,
             }

@@ -125,7 +125,7 @@ impl ObjectStore for Leased {
         let mut swaps = self.swaps.lock().unwrap();
         *swaps += 1;
         match self.loses_one_in {
-            Some(of) if *swaps % of == 0 => Err(Error::new(ErrorKind::Unavailable, "lost")),
+            Some(of) if (*swaps).is_multiple_of(of) => Err(Error::new(ErrorKind::Unavailable, "lost")),
             _ => Ok(outcome),
         }
     }

@@ -236,7 +236,7 @@ fn a_store_that_is_away_is_waited_for_and_one_that_refuses_is_not() {
             .wrapping_mul(6_364_136_223_846_793_005)
             .wrapping_add(1);
         // Two of three calls, but for the first, which is what connecting would have shown.
-        match *call != Call::Identity && (*state >> 33) % 3 != 0 {
+        match *call != Call::Identity && !(*state >> 33).is_multiple_of(3) {
             true => Reaction::Fail(ErrorKind::Unavailable),
             false => Reaction::Pass,
         }

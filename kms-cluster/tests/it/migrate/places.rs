@@ -129,7 +129,7 @@ fn compaction_in_the_middle_does_not_end_it() {
     let store = Hooked::new(&cluster, move |call| {
         let mut scans = scans.lock().unwrap();
         *scans += u32::from(*call == Call::Scan);
-        if *call == Call::Scan && *scans % 4 == 0 {
+        if *call == Call::Scan && (*scans).is_multiple_of(4) {
             // Somebody writes, so that there is something to compact up to.
             let key = ObjectKey::new("/registry/pods/default/a").unwrap();
             inner.put(&key, b"k8s\0".to_vec(), None).unwrap();

@@ -399,14 +399,14 @@ fn check(fates: &[Fate]) {
     let ended = cluster.run(futures_util::future::join_all(lives));
     for report in ended.into_iter().flatten() {
         let report = report.unwrap();
-        assert!(matches!(report.end, MigrationEnd::Complete), "{:?}", report);
+        assert!(matches!(report.end, MigrationEnd::Complete), "{report:?}");
     }
     // Whatever is left, one who is fine ends it.
     let store = Leased::new(&cluster, &leases);
     let last = cluster
         .run(work(&cluster, &store, &options, "last"))
         .unwrap();
-    assert!(matches!(last.end, MigrationEnd::Complete), "{:?}", last);
+    assert!(matches!(last.end, MigrationEnd::Complete), "{last:?}");
     assert_done(&cluster, 60);
 }
 

@@ -246,7 +246,7 @@ mod tests {
     fn only_what_is_needed_is_read() {
         let all = MigrationScope::new("registry/");
         assert_eq!(texts(&all), ["/registry/"]);
-        let some = all.clone().with_resources(["secrets", "nodes"]).unwrap();
+        let some = all.with_resources(["secrets", "nodes"]).unwrap();
         assert_eq!(texts(&some), ["/registry/minions/", "/registry/secrets/"]);
         let few = some.with_namespaces(["b", "a"]).unwrap();
         assert_eq!(

@@ -200,7 +200,7 @@ fn what_does_not_go_together_is_refused() {
         }),
         ("writer", |it| it["writer"] = json!({ "unnamed": "b" })),
         ("year 9999", |it| {
-            it["keys"][0]["since"] = json!(253_402_300_800_000_u64)
+            it["keys"][0]["since"] = json!(253_402_300_800_000_u64);
         }),
     ];
     for (field, damage) in cases {

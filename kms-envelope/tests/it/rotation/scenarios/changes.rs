@@ -196,7 +196,7 @@ fn r34_after_off_and_on_again_a_key_id_is_not_used_again() {
     let same = enabled("a1#1")
         .with_material(id("a1"))
         .with_active_at(start());
-    let key = same.clone();
+    let key = same;
     hand.tell(Event::Change(Change::Enable {
         provider: provider("a"),
         key,
