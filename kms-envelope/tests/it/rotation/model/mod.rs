@@ -31,8 +31,6 @@ enum Fault {
     AsksNoReader,
     /// It does not count a migration that is under way as a writer.
     ForgetsMigration,
-    /// It stamps an old census as one of now.
-    StampsOldEvidence,
     /// Its census overlooks objects that name no key.
     OverlooksUnknown,
     /// An operator deletes what is retirable without asking for leave.
@@ -41,8 +39,6 @@ enum Fault {
     FallsBack,
     /// The driver does not say that a version was seen late.
     TakesLateForOnTime,
-    /// The policy does not wait for writers that lag behind their plugin.
-    WaitsForNoLease,
     /// The policy takes all clocks for equal.
     TakesClocksForEqual,
     /// The policy never gives an effect out again.
@@ -78,8 +74,6 @@ struct Kinds {
     crashes: bool,
     /// A replica cannot see the provider, and so sees a version late.
     blinds: bool,
-    /// A version is enabled later than it is made. That is no fault of anybody.
-    late: bool,
     /// An effect is lost or fails, or the driver restarts.
     losses: bool,
     /// The driver's clock is ahead of others.
@@ -95,23 +89,11 @@ struct Kinds {
 const NOTHING: Kinds = Kinds {
     crashes: false,
     blinds: false,
-    late: false,
     losses: false,
     skews: false,
     zombies: false,
     hurts: false,
     restores: false,
-};
-
-const ANYTHING: Kinds = Kinds {
-    crashes: true,
-    blinds: true,
-    late: true,
-    losses: true,
-    skews: true,
-    zombies: true,
-    hurts: true,
-    restores: true,
 };
 
 /// Two versions of one key follow each other, and nothing goes wrong.
@@ -136,7 +118,6 @@ impl Scenario {
 
     fn policy(&self) -> Policy {
         let is = |fault| self.fault == Some(fault);
-        let lease = if is(Fault::WaitsForNoLease) { 0 } else { 1 };
         let skew = if is(Fault::TakesClocksForEqual) { 0 } else { 1 };
         // Where no effect is lost it decides nothing.
         let reissue = if is(Fault::GivesNothingOutAgain) || !self.kinds.losses {
@@ -146,7 +127,6 @@ impl Scenario {
         };
         machine::policy()
             .with_skew(TICK * skew)
-            .with_write_lease(TICK * lease)
             .with_reissue_after(reissue)
     }
 
@@ -245,11 +225,6 @@ fn replicas_crash_start_and_see_a_version_late() {
 }
 
 #[test]
-fn versions_are_enabled_late() {
-    holds(&LATE);
-}
-
-#[test]
 fn effects_are_lost_and_clocks_differ() {
     holds(&LOSING);
 }
@@ -298,35 +273,12 @@ fn encryption_is_switched_on_and_off() {
     });
 }
 
-#[test]
-#[ignore = "needs some minutes: three versions, every kind of fault, one on each way"]
-fn three_versions_and_anything_goes_wrong() {
-    holds(&Scenario {
-        name: "three versions, any fault",
-        keys: 3,
-        faults: 1,
-        kinds: ANYTHING,
-        ..TWO
-    });
-}
-
 const CRASHING: Scenario = Scenario {
     name: "crashes and late sightings",
     faults: 1,
     kinds: Kinds {
         crashes: true,
         blinds: true,
-        ..NOTHING
-    },
-    ..TWO
-};
-
-const LATE: Scenario = Scenario {
-    name: "late versions and crashes",
-    faults: 1,
-    kinds: Kinds {
-        crashes: true,
-        late: true,
         ..NOTHING
     },
     ..TWO
@@ -396,11 +348,6 @@ fn it_finds_a_convergence_check_that_is_skipped() {
 }
 
 #[test]
-fn it_finds_writers_that_lag_and_are_not_waited_for() {
-    finds(CRASHING, Fault::WaitsForNoLease, NEEDED);
-}
-
-#[test]
 fn it_finds_a_migration_that_is_forgotten() {
     let scenario = Scenario {
         keys: 3,
@@ -414,19 +361,9 @@ fn it_finds_a_migration_that_is_forgotten() {
 }
 
 #[test]
-fn it_finds_evidence_that_is_stamped_anew() {
-    finds(
-        Scenario { keys: 3, ..TWO },
-        Fault::StampsOldEvidence,
-        NEEDED,
-    );
-}
-
-#[test]
 fn it_finds_objects_that_are_overlooked() {
-    for second in [Under::Damaged, Under::KmsV1] {
-        finds(with_second(second), Fault::OverlooksUnknown, NEEDED);
-    }
+    let scenario = with_second(Under::Damaged);
+    finds(scenario, Fault::OverlooksUnknown, NEEDED);
 }
 
 #[test]
@@ -452,6 +389,17 @@ fn it_finds_clocks_that_are_taken_for_equal() {
 }
 
 #[test]
+#[ignore = "needs a minute or two of a processor"]
 fn it_finds_a_late_version_that_is_taken_for_one_on_time() {
-    finds(LATE, Fault::TakesLateForOnTime, NEEDED);
+    let scenario = Scenario {
+        name: "late versions and crashes",
+        faults: 2,
+        kinds: Kinds {
+            crashes: true,
+            hurts: true,
+            ..NOTHING
+        },
+        ..TWO
+    };
+    finds(scenario, Fault::TakesLateForOnTime, NEEDED);
 }

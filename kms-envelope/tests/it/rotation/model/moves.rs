@@ -77,12 +77,9 @@ impl Moves<'_> {
         }
         if later.census.found != 0 {
             later.census.age += 1;
-            // It is refused from here on, unless somebody lies about its age.
+            // It is refused from here on.
             if later.census.age > 1 {
-                match self.scenario.fault {
-                    Some(Fault::StampsOldEvidence) => later.census.age = 2,
-                    _ => later.census = Census::default(),
-                }
+                later.census = Census::default();
             }
         }
         later.follow_rule(self.scenario);
@@ -104,11 +101,6 @@ impl Moves<'_> {
             let mut made = *world;
             made.made |= 1 << next;
             made.instant[next] = DELAY;
-            if scenario.kinds.late {
-                let mut disabled = made;
-                disabled.health[next] = Health::Disabled;
-                self.add(disabled, "a version is made, and not enabled yet");
-            }
             made.follow_rule(scenario);
             self.add(made, "a version is made");
         }
@@ -216,8 +208,7 @@ impl Moves<'_> {
                 }
             }
             // Not between a census and its use: nothing can guard against that.
-            let is_unused = world.census.found == 0 || world.census.age > 1;
-            let may_restore = self.scenario.kinds.restores && is_unused;
+            let may_restore = self.scenario.kinds.restores && world.census.found == 0;
             if world.faults == 0 || !may_restore || old == Under::Damaged {
                 continue;
             }
@@ -354,7 +345,7 @@ impl Moves<'_> {
             self.add(ended, "a migration ends");
             for object in 0..OBJECTS {
                 let old = world.objects[object];
-                if old != world.mover && world.can_migrate(old) && world.can_write(world.mover) {
+                if old != world.mover && world.can_read(old) && world.can_write(world.mover) {
                     self.add_written(
                         world.with_object(object, world.mover),
                         "an object is migrated",
@@ -362,7 +353,7 @@ impl Moves<'_> {
                 }
             }
         }
-        let is_left = |old: &Under| *old != facts.target && world.can_migrate(*old);
+        let is_left = |old: &Under| *old != facts.target && world.can_read(*old);
         if is_asked && !world.objects.iter().any(is_left) {
             self.tell(world, Ask::Migrated, "a migration is through");
         }
@@ -383,15 +374,7 @@ impl Moves<'_> {
         if is_wanted && taken != *world {
             self.add_written(taken, "a census is taken");
         }
-        let census = match self.scenario.fault {
-            // It is stamped as if it were of now.
-            Some(Fault::StampsOldEvidence) => Census {
-                revision: world.revision,
-                age: 0,
-                ..world.census
-            },
-            _ => world.census,
-        };
+        let census = world.census;
         if census.found == 0 {
             return;
         }
