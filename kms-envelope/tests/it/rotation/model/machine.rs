@@ -123,7 +123,6 @@ pub(super) struct Outcome {
     pub(super) given: u8,
     /// Keys that leave was given for, with how long it holds.
     pub(super) leave: [u8; KEYS],
-    pub(super) is_refused: bool,
 }
 
 /// What the rest of the checker has to know of a state.
@@ -170,10 +169,6 @@ impl Machines {
         self.states.len()
     }
 
-    pub(super) fn state(&self, machine: u32) -> &State {
-        &self.states[machine as usize]
-    }
-
     pub(super) fn facts(&self, machine: u32) -> &Facts {
         &self.facts[machine as usize]
     }
@@ -210,13 +205,11 @@ impl Machines {
         };
         let mut state = before;
         let mut effects = Vec::new();
-        let mut is_refused = false;
         let target = self.facts[machine as usize].target;
         for event in self.events(ask, tasks, target, scenario) {
             let taken = step(&state, &event, now);
             state = taken.state;
             effects.extend(taken.effects);
-            is_refused |= taken.refusal.is_some();
         }
         if scenario.fault == Some(Fault::FallsBack) {
             state = fall_back(&state);
@@ -227,7 +220,6 @@ impl Machines {
             kept: 0,
             given: 0,
             leave: [0; KEYS],
-            is_refused,
         };
         for role in Role::ALL {
             let bit = 1 << role as u8;

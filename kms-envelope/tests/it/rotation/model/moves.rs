@@ -77,12 +77,9 @@ impl Moves<'_> {
         }
         if later.census.found != 0 {
             later.census.age += 1;
-            // It is refused from here on, unless somebody lies about its age.
+            // It is refused from here on.
             if later.census.age > 1 {
-                match self.scenario.fault {
-                    Some(Fault::StampsOldEvidence) => later.census.age = 1,
-                    _ => later.census = Census::default(),
-                }
+                later.census = Census::default();
             }
         }
         later.follow_rule(self.scenario);
@@ -275,15 +272,11 @@ impl Moves<'_> {
                 if facts.checks & (1 << role as u8) == 0 || !world.is_given(role) {
                     continue;
                 }
-                let early = match fault {
-                    Some(Fault::ReadsFloorFirst) if role == Role::Work => Some(world.revision),
-                    _ => None,
-                };
                 let mut begun = *world;
                 begun.check = Check {
                     idle: false,
                     role,
-                    floor: early,
+                    floor: None,
                 };
                 let is_believed = match role {
                     Role::Work => fault == Some(Fault::AsksNoWriter),
@@ -381,15 +374,7 @@ impl Moves<'_> {
         if is_wanted && taken != *world {
             self.add_written(taken, "a census is taken");
         }
-        let census = match self.scenario.fault {
-            // It is stamped as if it were of now.
-            Some(Fault::StampsOldEvidence) => Census {
-                revision: world.revision,
-                age: 0,
-                ..world.census
-            },
-            _ => world.census,
-        };
+        let census = world.census;
         if census.found == 0 {
             return;
         }

@@ -97,14 +97,6 @@ pub(super) fn search(scenario: &Scenario) -> Found {
         moves.next = next;
         assert!(search.worlds.len() < TOO_MANY, "the search does not end");
         at += 1;
-        if at % 50_000 == 0 {
-            eprintln!(
-                "{at} of {} worlds, {} machines, {} steps",
-                search.worlds.len(),
-                moves.machines.len(),
-                moves.machines.steps
-            );
-        }
     }
     if fault.is_none() {
         let stuck = search.cannot_reach(&good);
