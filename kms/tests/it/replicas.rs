@@ -181,7 +181,7 @@ fn what_cannot_be_read_is_in_doubt_and_says_what_to_do() {
         (fleet.file("empty", ""), "no KMS v2 at all"),
         ("/nonexistent/metrics".to_owned(), "/nonexistent/metrics"),
     ] {
-        let report = fleet.check(&[file.clone()], Some(1));
+        let report = fleet.check(core::slice::from_ref(&file), Some(1));
         assert!(!report.agrees(), "{file}");
         assert_eq!(report.disagreeing().count(), 0);
         assert!(report.unchecked()[0].contains(why), "{report}");

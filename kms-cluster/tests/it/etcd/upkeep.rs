@@ -86,7 +86,7 @@ async fn a_full_database_shows_in_the_status() {
             let value = vec![7; 512 * 1024];
             let swap = Swap::Create { value };
             let key = key(format!("k{number}"));
-            store.compare_and_swap(&key, &swap, &call()).await?;
+            let _ = store.compare_and_swap(&key, &swap, &call()).await?;
         }
         Ok::<_, kms_core::Error>(())
     };

@@ -55,13 +55,9 @@ async fn the_name_in_the_certificate_can_be_another_than_the_urls() {
     let port = server.address().port();
     // This address is not in the certificate.
     let url = format!("https://127.0.0.2:{port}");
-    let error = match api(&server, &url, "", ApiOptions::default())
-        .unwrap()
-        .list(&ListOptions::new(secrets()))
-        .await
-    {
-        Ok(_) => panic!("it listens on 127.0.0.1 alone"),
-        Err(error) => error,
+    let unnamed = api(&server, &url, "", ApiOptions::default()).unwrap();
+    let Err(error) = unnamed.list(&ListOptions::new(secrets())).await else {
+        panic!("it listens on 127.0.0.1 alone");
     };
     assert!(matches!(
         error.kind(),

@@ -125,7 +125,9 @@ impl ObjectStore for Leased {
         let mut swaps = self.swaps.lock().unwrap();
         *swaps += 1;
         match self.loses_one_in {
-            Some(of) if (*swaps).is_multiple_of(of) => Err(Error::new(ErrorKind::Unavailable, "lost")),
+            Some(of) if (*swaps).is_multiple_of(of) => {
+                Err(Error::new(ErrorKind::Unavailable, "lost"))
+            }
             _ => Ok(outcome),
         }
     }

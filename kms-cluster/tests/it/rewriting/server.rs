@@ -89,10 +89,6 @@ impl Server {
         self.store.put(&key, vec![0], None).unwrap();
     }
 
-    pub(crate) fn delete(&self, key: &str) {
-        self.store.delete(&ObjectKey::new(key).unwrap()).unwrap();
-    }
-
     /// What happens before every call; a reply is given instead of the server's own.
     pub(crate) fn on_call(&self, hook: impl FnMut(Call<'_>) -> Option<Reply> + Send + 'static) {
         *self.hook.lock().unwrap() = Some(Box::new(hook));

@@ -19,7 +19,7 @@ use kms_envelope::rotation::{ObservedKey, Policy, Start, State};
 
 use super::{CLUSTER, id, provider, start};
 use machine::{Machines, PROVIDERS, TICK, V1, name};
-use search::{Found, search};
+use search::{Found, STUCK, search};
 use world::{BY_PLAIN, BY_V1, Check, KEYS, READS_V1, Replica, Under, World};
 
 /// Something that is wrong on purpose, to see that the search finds it.

@@ -71,14 +71,16 @@ pub(super) fn fault_between(
             (Some(stage), Some(Stage::Active)) if stage > Stage::Active => {
                 return Some("a key that was left became active again");
             }
-            (was, Some(Stage::Retirable)) if was != Some(Stage::Retirable)
-                && is_needed(after, key) => {
-                    return Some("a key that is needed became retirable");
-                }
-            (was, Some(Stage::Retired)) if was != Some(Stage::Retired)
-                && was != Some(Stage::Retirable) => {
-                    return Some("a key was retired that was not retirable");
-                }
+            (was, Some(Stage::Retirable))
+                if was != Some(Stage::Retirable) && is_needed(after, key) =>
+            {
+                return Some("a key that is needed became retirable");
+            }
+            (was, Some(Stage::Retired))
+                if was != Some(Stage::Retired) && was != Some(Stage::Retirable) =>
+            {
+                return Some("a key was retired that was not retirable");
+            }
             _ => {}
         }
     }

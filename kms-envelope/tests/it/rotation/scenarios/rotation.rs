@@ -49,10 +49,7 @@ fn r24_r58_r59_a_new_version_is_followed_to_the_end() {
     };
     assert_eq!(hand.expectation(), None);
     hand.wait(seconds(60));
-    assert_eq!(
-        hand.expectation(),
-        Some(Expectation::Writes(target))
-    );
+    assert_eq!(hand.expectation(), Some(Expectation::Writes(target)));
     hand.answer_one();
     assert_eq!(hand.expectation(), None);
     assert_eq!(hand.state.activity(), Activity::Converging);
