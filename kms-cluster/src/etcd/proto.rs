@@ -25,6 +25,22 @@ pub(super) use mvccpb::{Event, KeyValue, event::EventType};
 /// What every answer begins with.
 pub(super) trait Answer {
     fn header(&self) -> Option<&ResponseHeader>;
+
+    /// Whether etcd leaves the header out. Who answers was asked before then.
+    fn may_lack_header(&self) -> bool {
+        false
+    }
+}
+
+/// etcd fills in no header here.
+impl Answer for DefragmentResponse {
+    fn header(&self) -> Option<&ResponseHeader> {
+        self.header.as_ref()
+    }
+
+    fn may_lack_header(&self) -> bool {
+        true
+    }
 }
 
 macro_rules! answers {
@@ -42,7 +58,6 @@ answers!(
     TxnResponse,
     CompactionResponse,
     StatusResponse,
-    DefragmentResponse,
     WatchResponse,
     LeaseGrantResponse,
     LeaseRevokeResponse,

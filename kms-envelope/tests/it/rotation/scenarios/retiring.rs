@@ -42,7 +42,7 @@ fn evidence_is_checked_again_at_the_moment_of_use() {
         matches!(refusal, Refusal::EvidenceStale(Objection::TooOld { .. })),
         "{refusal}"
     );
-    let ahead = evidence::evidence(&hand.objects, hand.revision, hand.now + seconds(2));
+    let ahead = evidence::evidence(&hand.objects, hand.revision, hand.now + seconds(62));
     let refusal = hand.refused(retire_by(ahead));
     assert_eq!(refusal, Refusal::EvidenceStale(Objection::NotYet));
 
