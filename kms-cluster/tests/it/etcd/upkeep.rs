@@ -82,7 +82,8 @@ async fn a_full_database_shows_in_the_status() {
     let server = Server::start_with("http", &["--quota-backend-bytes=2097152"], &[]);
     let store = connect(server.url()).await;
     let full = async {
-        for number in 0..12 {
+        // etcd counts a little late.
+        for number in 0..200 {
             let value = vec![7; 512 * 1024];
             let swap = Swap::Create { value };
             let key = key(format!("k{number}"));
