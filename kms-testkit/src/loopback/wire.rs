@@ -40,6 +40,7 @@ pub(crate) fn json(status: u16, mut headers: HeaderMap, body: &Value) -> Respons
     response(status, headers, full(body.to_string()))
 }
 
+#[cfg(feature = "vault")]
 pub(crate) fn empty(status: u16, headers: HeaderMap) -> Response<Body> {
     response(status, headers, full(String::new()))
 }
