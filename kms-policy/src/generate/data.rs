@@ -19,7 +19,7 @@ pub struct PolicyData {
     /// Texts that stand for others in all of it.
     pub common: Section,
     /// What the sandbox itself may have.
-    pub sandbox: Value,
+    pub sandbox: Section,
     /// What requests may do that name no container.
     pub request_defaults: Section,
     /// Devices.

@@ -173,7 +173,7 @@ impl<'a> Generator<'a> {
         Ok(PolicyData {
             containers,
             common: sections::common(self.settings)?,
-            sandbox: sections::whole(self.settings, "sandbox")?,
+            sandbox: sections::sandbox(self.settings)?,
             request_defaults: sections::request_defaults(self.settings)?,
             devices: sections::of_kata(self.settings, self.profile, "devices"),
             cluster_config: sections::of_kata(self.settings, self.profile, "cluster_config"),

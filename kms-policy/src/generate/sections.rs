@@ -16,6 +16,17 @@ pub struct Section(Vec<(&'static str, SectionValue)>);
 enum SectionValue {
     Plain(Value),
     Ordered(Section),
+    List(Vec<Self>),
+}
+
+impl Serialize for SectionValue {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Plain(value) => value.serialize(serializer),
+            Self::Ordered(section) => section.serialize(serializer),
+            Self::List(values) => values.serialize(serializer),
+        }
+    }
 }
 
 impl Section {
@@ -25,7 +36,7 @@ impl Section {
         let entry = self.0.iter().find(|(known, _)| *known == name)?;
         match &entry.1 {
             SectionValue::Plain(value) => Some(value),
-            SectionValue::Ordered(_) => None,
+            SectionValue::Ordered(_) | SectionValue::List(_) => None,
         }
     }
 }
@@ -34,10 +45,7 @@ impl Serialize for Section {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(self.0.len()))?;
         for (name, value) in &self.0 {
-            match value {
-                SectionValue::Plain(value) => map.serialize_entry(name, value)?,
-                SectionValue::Ordered(section) => map.serialize_entry(name, section)?,
-            }
+            map.serialize_entry(name, value)?;
         }
         map.end()
     }
@@ -101,18 +109,29 @@ const REQUEST_DEFAULTS: &[Entry] = &[
     ("WriteStreamRequest", &[]),
 ];
 
+const SANDBOX: &[Entry] = &[(
+    "storages",
+    &[
+        "driver",
+        "driver_options",
+        "source",
+        "fstype",
+        "options",
+        "mount_point",
+        "fs_group",
+    ],
+)];
+
+pub(super) fn sandbox(settings: &Settings) -> Result<Section, Error> {
+    section(settings, "sandbox", SANDBOX)
+}
+
 pub(super) fn common(settings: &Settings) -> Result<Section, Error> {
     section(settings, "common", COMMON)
 }
 
 pub(super) fn request_defaults(settings: &Settings) -> Result<Section, Error> {
     section(settings, "request_defaults", REQUEST_DEFAULTS)
-}
-
-/// A part that has no order of its own.
-pub(super) fn whole(settings: &Settings, name: &str) -> Result<Value, Error> {
-    let found = settings.document.get(name);
-    found.cloned().ok_or_else(|| missing(name))
 }
 
 /// A part that only one profile has.
@@ -153,6 +172,9 @@ fn ordered(value: &Value, names: &[&'static str]) -> SectionValue {
                 Some((*name, SectionValue::Plain(value.clone())))
             });
             SectionValue::Ordered(Section(entries.collect()))
+        }
+        Value::Array(values) if !names.is_empty() => {
+            SectionValue::List(values.iter().map(|value| ordered(value, names)).collect())
         }
         value => SectionValue::Plain(value.clone()),
     }
