@@ -9,6 +9,7 @@
 //! - [`image`] is what is known of the pod's images: their configuration, and the dm-verity root hash of
 //!   each layer;
 //! - [`generate`] puts these together to the data of a policy;
+//! - `evaluate` judges requests by a policy, as the agent does (feature `evaluate`);
 //! - [`rules`] judge requests by that data; a [`Policy`] is both, with its hash.
 //!
 //! No network, no clock; files only where a path is given.
@@ -40,6 +41,8 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod error;
+#[cfg(feature = "evaluate")]
+pub mod evaluate;
 mod file;
 pub mod generate;
 pub mod image;

@@ -6,6 +6,8 @@
 mod patch;
 mod typed;
 
+#[cfg(feature = "evaluate")]
+pub(crate) use patch::apply as patch;
 pub use typed::{
     Capabilities, ContainerSettings, MountSettings, Settings, SmbStorageClass, VolumeSettings,
 };
