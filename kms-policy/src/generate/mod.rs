@@ -50,6 +50,14 @@ impl Profile {
         }
     }
 
+    /// The profile of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::AksAzl3, Self::Aks3_15, Self::Kata]
+            .into_iter()
+            .find(|profile| profile.as_str() == name)
+    }
+
     /// The version of the OCI runtime specification, where the settings do not say it.
     const fn oci_version(self) -> &'static str {
         match self {
