@@ -1,11 +1,13 @@
 //! Making policies for a file of manifests.
 
-use kms_policy::Policy;
+use kms_policy::annotate::annotate;
 use kms_policy::generate::{Generator, Inputs, Profile};
 use kms_policy::image::ImageLock;
+use kms_policy::initdata::{Initdata, InitdataAlgorithm, MAX_INITDATA_LEN, Tee};
 use kms_policy::manifest::{MAX_MANIFEST_LEN, Manifest, ManifestOptions, Workload};
 use kms_policy::rules::Rules;
 use kms_policy::settings::Settings;
+use kms_policy::{MAX_ANNOTATIONS_LEN, Policy};
 
 use super::PolicyRequest;
 use crate::Failure;
@@ -24,6 +26,8 @@ pub struct PolicyMaker {
     inputs: Vec<Manifest>,
     options: ManifestOptions,
     runtime_classes: Vec<String>,
+    /// What a policy is added to, where it comes in initdata.
+    initdata: Option<Initdata>,
 }
 
 /// The policies of one file of manifests.
@@ -47,6 +51,10 @@ pub struct MadePolicy {
     pub data: String,
     /// Rules and data together, if there are rules.
     pub policy: Option<Policy>,
+    /// The initdata that hold the policy, with the profile `kata`.
+    pub initdata: Option<Initdata>,
+    /// The length of the pod's other annotations, in bytes.
+    other_annotations_len: usize,
 }
 
 impl PolicyMaker {
@@ -81,6 +89,7 @@ impl PolicyMaker {
             inputs: inputs.collect::<Result<_, _>>()?,
             options,
             runtime_classes: request.runtime_classes.clone(),
+            initdata: read_initdata(request)?,
         })
     }
 
@@ -131,12 +140,51 @@ impl PolicyMaker {
             .map_err(|error| Failure::from(error).at(&workload_name))?;
         let rules = self.rules.as_ref();
         let policy = rules.map(|rules| Policy::assemble(rules, &data));
+        let policy = policy.transpose()?;
+        let initdata = match (&self.initdata, &policy) {
+            (Some(initdata), Some(policy)) => Some(initdata.clone().with_policy(policy)),
+            _ => None,
+        };
+        let others = workload.pod_metadata.annotations.iter();
+        let others = others.map(|(name, value)| name.len().saturating_add(value.len()));
         Ok(MadePolicy {
             data: data.to_text()?,
-            policy: policy.transpose()?,
+            policy,
+            initdata,
             workload: workload_name,
+            other_annotations_len: others.fold(0, usize::saturating_add),
         })
     }
+}
+
+/// What policies are added to; none where they come by themselves.
+fn read_initdata(request: &PolicyRequest) -> Result<Option<Initdata>, Failure> {
+    if request.profile != Profile::Kata {
+        let is_asked = request.initdata.is_some()
+            || request.initdata_algorithm.is_some()
+            || !request.initdata_entries.is_empty();
+        return if is_asked {
+            Err(Failure::usage(
+                format!("the agent of {} has no initdata", request.profile.as_str()),
+                "give --profile kata, or leave initdata out",
+            ))
+        } else {
+            Ok(None)
+        };
+    }
+    let mut initdata = match &request.initdata {
+        Some(path) => Initdata::parse(&read_long_text(path, MAX_INITDATA_LEN)?)
+            .map_err(|error| Failure::from(error).at(path.display()))?,
+        None => Initdata::new(InitdataAlgorithm::default()),
+    };
+    if let Some(algorithm) = request.initdata_algorithm {
+        initdata = initdata.with_algorithm(algorithm);
+    }
+    for (name, path) in &request.initdata_entries {
+        let text = read_long_text(path, MAX_INITDATA_LEN)?;
+        initdata = initdata.with_entry(name, &**text);
+    }
+    Ok(Some(initdata))
 }
 
 fn read_images(request: &PolicyRequest) -> Result<ImageLock, Failure> {
@@ -153,6 +201,35 @@ fn read_images(request: &PolicyRequest) -> Result<ImageLock, Failure> {
 }
 
 impl MadePolicies {
+    /// The manifest with its policies put in their places, and nothing else changed.
+    ///
+    /// # Errors
+    ///
+    /// A [`Failure`] if there were no rules, the pod's annotations would be longer than Kubernetes
+    /// takes, or the manifest is written in a way that cannot be changed in place.
+    pub fn annotate(&self, yaml: &str, profile: Profile) -> Result<String, Failure> {
+        let name = profile.annotation();
+        let values = self.policies.iter().map(|policy| {
+            let Some(policy) = policy else {
+                return Ok(None);
+            };
+            let value = policy.annotation()?;
+            let len = name.len().saturating_add(value.len());
+            let len = len.saturating_add(policy.other_annotations_len);
+            if len > MAX_ANNOTATIONS_LEN {
+                return Err(Failure::new(
+                    "manifest",
+                    format!("the annotations would take {len} bytes, and Kubernetes takes 262144"),
+                    "split the pod: each container adds to its policy; or use a profile whose policies are compressed",
+                )
+                .at(&policy.workload));
+            }
+            Ok(Some(value))
+        });
+        let values = values.collect::<Result<Vec<_>, Failure>>()?;
+        Ok(annotate(yaml, name, &values)?)
+    }
+
     /// The only policy there is.
     ///
     /// # Errors
@@ -181,6 +258,31 @@ impl MadePolicies {
 }
 
 impl MadePolicy {
+    /// The value of the annotation that brings it to the agent.
+    ///
+    /// # Errors
+    ///
+    /// A [`Failure`] if there were no rules.
+    pub fn annotation(&self) -> Result<String, Failure> {
+        match &self.initdata {
+            Some(initdata) => Ok(initdata.to_annotation()?),
+            None => Ok(self.whole()?.to_base64()),
+        }
+    }
+
+    /// The 64 hexadecimal digits that the report of the pod's AMD SEV-SNP machine holds: over the
+    /// policy, or over the initdata that hold it.
+    ///
+    /// # Errors
+    ///
+    /// A [`Failure`] if there were no rules.
+    pub fn host_data(&self) -> Result<String, Failure> {
+        match &self.initdata {
+            Some(initdata) => Ok(initdata.hex_for(Tee::Snp)),
+            None => Ok(self.whole()?.sha256_hex()),
+        }
+    }
+
     /// Rules and data together.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use kms_policy::generate::Profile;
+use kms_policy::initdata::InitdataAlgorithm;
 
 /// What policies are made from, beside the manifest itself.
 #[derive(Clone, Debug, Default)]
@@ -20,6 +21,12 @@ pub struct PolicyRequest {
     pub config_files: Vec<PathBuf>,
     /// Whether fields that a policy cannot speak about are passed over.
     pub ignore_unsupported_fields: bool,
+    /// A TOML file that the policy is added to; with the profile `kata`.
+    pub initdata: Option<PathBuf>,
+    /// How initdata are measured, instead of as that file says.
+    pub initdata_algorithm: Option<InitdataAlgorithm>,
+    /// Files that become entries of initdata, by name.
+    pub initdata_entries: Vec<(String, PathBuf)>,
     /// Beginnings of runtime classes whose pods get a policy; all pods if empty.
     pub runtime_classes: Vec<String>,
 }

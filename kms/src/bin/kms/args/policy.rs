@@ -1,7 +1,9 @@
 //! `kms policy`: one file a subcommand.
 
 mod data;
+mod generate;
 mod hash;
+mod initdata;
 
 use std::path::PathBuf;
 
@@ -10,10 +12,22 @@ use kms::policy::PolicyRequest;
 use kms_policy::generate::Profile;
 
 pub(crate) use data::PolicyData;
+pub(crate) use generate::PolicyGenerate;
 pub(crate) use hash::PolicyHash;
+pub(crate) use initdata::{InitdataArgs, PolicyInitdata};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Policy {
+    /// Make policies, and put them into the manifest as annotations: in place, or from standard input
+    /// to standard output.
+    #[command(after_help = "\
+Example:
+  kms policy generate -y consumer.yaml -p rules.rego
+  kms policy generate -y consumer.yaml -p rules.rego --print-policy | base64 -d | sha256sum
+
+Nothing but the annotation changes in the file: comments, order and quoting stay. Standard output
+holds only what was asked for; everything else is said on standard error.")]
+    Generate(PolicyGenerate),
     /// Print the hash of a policy, as an attestation report of the pod will hold it.
     #[command(after_help = "\
 Example:
@@ -27,6 +41,13 @@ claim x-ms-sevsnpvm-hostdata must be in a release policy. No file is changed.")]
 Example:
   kms policy data -y pod.yaml -j genpolicy-settings.json --images images.lock.json --profile aks-azl3")]
     Data(PolicyData),
+    /// Print the initdata that hold a policy, for the profile `kata`, and what reports of confidential
+    /// hardware will hold of them.
+    #[command(after_help = "\
+Example:
+  kms policy initdata -y pod.yaml --profile kata -p rules.rego > initdata.toml
+  kms policy initdata -y pod.yaml --profile kata -p rules.rego --entry cdh.toml=cdh.toml --json")]
+    Initdata(PolicyInitdata),
 }
 
 impl Policy {
@@ -34,7 +55,8 @@ impl Policy {
     pub(crate) fn wants_json(&self) -> bool {
         match self {
             Self::Hash(args) => args.json,
-            Self::Data(_) => false,
+            Self::Initdata(args) => args.json,
+            Self::Data(_) | Self::Generate(_) => false,
         }
     }
 }
@@ -73,7 +95,7 @@ pub(crate) struct PolicyInputs {
     pub(crate) runtime_class_names: Vec<String>,
 }
 
-/// Rules, where a whole policy is made.
+/// What is added to the data, where a whole policy is made.
 #[derive(Args, Debug)]
 pub(crate) struct PolicyRules {
     /// The rules, in Rego. With those of genpolicy's version the policy is genpolicy's, byte for
@@ -85,6 +107,16 @@ pub(crate) struct PolicyRules {
         value_name = "FILE"
     )]
     pub(crate) rules: PathBuf,
+    #[command(flatten)]
+    pub(crate) initdata: InitdataArgs,
+}
+
+impl PolicyRules {
+    /// Adds them to what policies are made from.
+    pub(crate) fn add_to(&self, request: &mut PolicyRequest) {
+        request.rules = Some(self.rules.clone());
+        self.initdata.add_to(request);
+    }
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

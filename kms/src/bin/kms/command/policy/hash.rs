@@ -9,18 +9,17 @@ use crate::args::policy::PolicyHash;
 pub(super) fn run(args: &PolicyHash) -> Result<(), Failure> {
     let text = manifest(&args.inputs)?;
     let mut request = args.inputs.request();
-    request.rules = Some(args.rules.rules.clone());
+    args.rules.add_to(&mut request);
     let made = make(&request, &text)?;
     let mut answers = Vec::new();
     for policy in made.policies.iter().flatten() {
-        let hash = policy.whole()?.sha256_hex();
-        if !args.json {
-            print_line(&hash)?;
-        }
-        answers.push(json!({ "workload": policy.workload, "sha256": hash }));
+        answers.push((&policy.workload, policy.host_data()?));
     }
-    if args.json {
-        print_line(&json!({ "schema_version": 1, "policies": answers }))?;
+    if !args.json {
+        return answers.iter().try_for_each(|(_, hash)| print_line(hash));
     }
-    Ok(())
+    let answers = answers.iter();
+    let answers =
+        answers.map(|(workload, hash)| json!({ "workload": workload, "host_data": hash }));
+    print_line(&json!({ "schema_version": 1, "policies": answers.collect::<Vec<_>>() }))
 }

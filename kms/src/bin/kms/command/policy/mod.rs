@@ -1,7 +1,9 @@
 //! `kms policy …`, one subcommand a file.
 
 mod data;
+mod generate;
 mod hash;
+mod initdata;
 
 use std::path::Path;
 
@@ -13,6 +15,8 @@ use crate::args::policy::{Policy, PolicyInputs};
 
 pub(crate) fn run(command: Policy) -> Result<(), Failure> {
     match command {
+        Policy::Generate(args) => generate::run(&args),
+        Policy::Initdata(args) => initdata::run(&args),
         Policy::Hash(args) => hash::run(&args),
         Policy::Data(args) => data::run(&args),
     }
