@@ -20,8 +20,10 @@ loopback_patterns := [
 	`^127\.(?:[0-9]{1,3}\.){2}[0-9]{1,3}$`,
 ]
 
-# A loopback address of version 4 in the clothes of one of version 6.
-is_loopback(address) if regex.match(`(?i)^[0:]*(?:ffff:)?(?:127\.|7f[0-9a-f]{2}:)`, address)
+# Whatever the settings say: loopback addresses of both versions, and of one in the clothes of the other.
+is_loopback(address) if {
+	regex.match(`(?i)^(?:[0:]*(?:ffff:)?127\.|[0:]+ffff:7f[0-9a-f]{2}:|[0:]*:0{0,3}1(?:/[0-9]+)?$)`, address)
+}
 
 address_allowed(patterns, address) if {
 	not is_loopback(address)

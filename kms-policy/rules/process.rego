@@ -41,8 +41,9 @@ capability_names(names) := default_capabilities if names == ["$(default_caps)"]
 
 capability_names(names) := privileged_capabilities if names == ["$(privileged_caps)"]
 
-capability_names(names) := {trim_prefix(name, "CAP_") | some name in names} if {
+capability_names(names) := short if {
 	not names in [["$(default_caps)"], ["$(privileged_caps)"]]
+	short := {trim_prefix(name, "CAP_") | some name in names}
 }
 
 default_capabilities := {trim_prefix(name, "CAP_") | some name in policy_data.common.default_caps}
@@ -84,6 +85,7 @@ request_references := {reference: value |
 	reference := concat("", ["$(", parts[0], ")"])
 	value := substring(variable, count(parts[0]) + 1, -1)
 	not contains(value, "$(")
+	count([other | some other in request_env; startswith(other, concat("", [parts[0], "="]))]) == 1
 }
 
 # The variables of the request, however it brings them.
@@ -92,9 +94,11 @@ request_env := {variable | some variable in request.OCI.Process.Env} | {variable
 	variable := concat("=", [name, value])
 }
 
-# Each must be one of the container's or one that the settings allow. One that lacks is no harm that the
-# host could not do by ending the container.
+# Each must be one of the container's or one that the settings allow, and each name once: of two values
+# it would be the program that chooses. One that lacks is no harm that the host could not do by ending
+# the container.
 env_allowed(container, env, ids) if {
+	count({split(variable, "=")[0] | some variable in env}) == count(env)
 	own := object.get(container.OCI.Process, "Env", [])
 	rest := env - {variable | some variable in own}
 	templates := [template | some template in own; contains(template, "$(")]
@@ -135,8 +139,8 @@ env_patterns := [concat("|", [concat("", ["(?:", pattern, ")"]) |
 
 expand_env(text) := replace(replace(replace(replace(replace(
 	text,
-	"$(svc_name_downward_env)", object.get(policy_data.common, "svc_name_downward_env", "")),
-	"$(svc_name)", object.get(policy_data.common, "svc_name", "")),
-	"$(ip_p)", policy_data.common.ip_p),
-	"$(ipv4_a)", policy_data.common.ipv4_a),
-	"$(dns_label)", policy_data.common.dns_label)
+	"$(svc_name_downward_env)", object.get(policy_data.common, "svc_name_downward_env", "$(svc_name_downward_env)")),
+	"$(svc_name)", object.get(policy_data.common, "svc_name", "$(svc_name)")),
+	"$(ip_p)", object.get(policy_data.common, "ip_p", "$(ip_p)")),
+	"$(ipv4_a)", object.get(policy_data.common, "ipv4_a", "$(ipv4_a)")),
+	"$(dns_label)", object.get(policy_data.common, "dns_label", "$(dns_label)"))

@@ -14,10 +14,10 @@ expand(text, ids) := replace(replace(expand_settings(text), "$(bundle-id)", ids.
 
 expand_settings(text) := replace(replace(replace(replace(
 	text,
-	"$(root_path)", object.get(policy_data.common, "root_path", "")),
-	"$(sfprefix)", policy_data.common.sfprefix),
-	"$(cpath)", policy_data.common.cpath),
-	"$(spath)", policy_data.common.spath)
+	"$(root_path)", object.get(policy_data.common, "root_path", "$(root_path)")),
+	"$(sfprefix)", object.get(policy_data.common, "sfprefix", "$(sfprefix)")),
+	"$(cpath)", object.get(policy_data.common, "cpath", "$(cpath)")),
+	"$(spath)", object.get(policy_data.common, "spath", "$(spath)"))
 
 # A text as a regular expression that fits it alone.
 escape(text) := regex.replace(text, `[\\.+*?()|\[\]{}^$]`, `\$0`)
@@ -37,7 +37,7 @@ fill(escaped, ids) := replace(replace(replace(replace(replace(replace(replace(re
 	`\$\(sandbox-namespace\)`, ids.namespace),
 	`\$\(pod-ip\)`, ipv4),
 	`\$\(host-ip\)`, ipv4),
-	`\$\(host-name\)`, policy_data.common.dns_label),
+	`\$\(host-name\)`, dns_name),
 	`\$\(node-name\)`, dns_name),
 	`\$\(pod-uid\)`, uuid),
 	`\$\(resource-field\)`, `[0-9]+`),

@@ -1,0 +1,7 @@
+//! Our own rules, by the engine of the agent.
+
+mod build;
+mod changes;
+mod gates;
+mod network;
+mod state;
