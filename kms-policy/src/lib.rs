@@ -43,6 +43,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod annotate;
+pub mod document;
 mod error;
 #[cfg(feature = "evaluate")]
 pub mod evaluate;

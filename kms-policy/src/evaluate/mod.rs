@@ -16,9 +16,11 @@
 //! # }
 //! ```
 
+mod denial;
 mod engine;
 mod request;
 mod shape;
 
+pub use denial::{Denial, Difference, explain_denial};
 pub use engine::{Decision, Evaluator, Verdict};
 pub use request::{Case, MAX_REQUEST_LEN, Request, requests};

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::build::{self, POD, PROFILES, create, verdict};
 
 /// A change of one field to something else; none where the request has no such field.
-type Change = fn(&mut Value, &str) -> Option<()>;
+pub(crate) type Change = fn(&mut Value, &str) -> Option<()>;
 
 fn push(request: &mut Value, pointer: &str, value: Value) -> Option<()> {
     request.pointer_mut(pointer)?.as_array_mut()?.push(value);
@@ -39,7 +39,7 @@ fn cut(request: &mut Value, pointer: &str) -> Option<()> {
 }
 
 /// Fields that decide what a container may do. The list is the promise of the docs of `rules`.
-const CHANGES: &[(&str, Change)] = &[
+pub(crate) const CHANGES: &[(&str, Change)] = &[
     ("shared_mounts", |r, t| {
         push(r, "/shared_mounts", json!({"name": t}))
     }),

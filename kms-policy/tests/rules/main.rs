@@ -2,6 +2,7 @@
 
 mod build;
 mod changes;
+mod denial;
 mod gates;
 mod network;
 mod state;
