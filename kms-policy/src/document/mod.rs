@@ -5,13 +5,13 @@ mod data;
 
 use serde::Deserialize as _;
 
-#[cfg(feature = "evaluate")]
 pub(crate) use data::words;
 pub use data::{
     DocumentContainer, DocumentData, DocumentLinux, DocumentMount, DocumentNamespace, DocumentOci,
     DocumentProcess, DocumentRoot, DocumentStorage, DocumentUser,
 };
 
+use crate::generate::Profile;
 use crate::{Error, ErrorKind, Policy};
 
 /// The longest policy that is read back, in bytes: the limit of the agent's engine.
@@ -39,6 +39,22 @@ pub struct PolicyDocument {
 }
 
 impl PolicyDocument {
+    /// Which agent it is for, by what only that agent's data have.
+    #[must_use]
+    pub fn profile(&self) -> Profile {
+        if self.data.cluster_config.is_some() {
+            Profile::Kata
+        } else if self
+            .data
+            .request_defaults
+            .contains_key("UpdateRoutesRequest")
+        {
+            Profile::Aks3_15
+        } else {
+            Profile::AksAzl3
+        }
+    }
+
     /// Reads a policy that was put together as genpolicy does: rules, then `policy_data := ` at the
     /// beginning of a line, then JSON.
     ///
