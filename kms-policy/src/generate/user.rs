@@ -30,7 +30,7 @@ pub(super) fn user(
         identity.set_user(number(uid, "runAsUser")?, passwd);
     }
     if let Some(gid) = pod.run_as_group {
-        identity.set_group(number(gid, "runAsGroup")?, profile);
+        identity.gid = number(gid, "runAsGroup")?;
     }
     if profile == Profile::Kata {
         let is_plain_pause = container.is_none() && facts.config.user.is_some();
@@ -45,11 +45,15 @@ pub(super) fn user(
             identity.set_user(number(uid, "runAsUser")?, passwd);
         }
         if let Some(gid) = container.security.run_as_group {
-            identity.set_group(number(gid, "runAsGroup")?, profile);
+            identity.gid = number(gid, "runAsGroup")?;
         }
         if profile == Profile::Kata {
             identity.join_groups_of_image(facts);
         }
+    }
+    if profile == Profile::Kata {
+        // containerd lists the own group, too.
+        identity.groups.insert(identity.gid);
     }
     Ok(User {
         uid: identity.uid,
@@ -62,6 +66,7 @@ pub(super) fn user(
 struct Identity {
     uid: u32,
     gid: u32,
+    /// Further groups.
     groups: BTreeSet<u32>,
 }
 
@@ -108,9 +113,6 @@ impl Identity {
             let uid = identity.uid;
             identity.gid = Passwd::group_of(passwd, uid);
         }
-        if profile == Profile::Kata {
-            identity.groups.insert(identity.gid);
-        }
         Ok(identity)
     }
 
@@ -143,14 +145,6 @@ impl Identity {
         self.uid = uid;
         if let Some(passwd) = passwd {
             self.gid = Passwd::group_of(passwd, uid);
-            self.groups = BTreeSet::from([self.gid]);
-        }
-    }
-
-    fn set_group(&mut self, gid: u32, profile: Profile) {
-        self.gid = gid;
-        if profile == Profile::Kata {
-            self.groups.insert(gid);
         }
     }
 
