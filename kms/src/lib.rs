@@ -10,6 +10,7 @@ mod input;
 pub mod provider;
 pub mod quickstart;
 pub mod retire;
+pub mod rotation;
 
 pub use decrypt::{DecryptRequest, Decrypted, decrypt};
 pub use failure::Failure;

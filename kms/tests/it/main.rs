@@ -15,6 +15,7 @@ mod migrate;
 mod quickstart;
 mod replicas;
 mod retire;
+mod rotation;
 mod serve;
 #[cfg(feature = "testing")]
 mod testkit;

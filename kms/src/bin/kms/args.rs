@@ -7,6 +7,7 @@ pub(crate) mod doctor;
 pub(crate) mod migrate;
 pub(crate) mod replicas;
 pub(crate) mod retire;
+pub(crate) mod rotation;
 #[cfg(feature = "testing")]
 pub(crate) mod testkit;
 
@@ -114,6 +115,12 @@ Example:
 Ask each API server by its own address: behind a load balancer one of them answers for all. Exit
 codes: 0 all of them do, 1 one does not or it is not known.")]
     Replicas(replicas::ReplicasCheck),
+    /// Show a rotation, and carry it through unattended.
+    #[command(
+        subcommand,
+        after_help = "Example:\n  kms rotation status --snapshot backup.db --provider local:/var/lib/kms/keyring.json"
+    )]
+    Rotation(rotation::Rotation),
     /// Say whether a key can serve a cluster, and if not, why, and what to do.
     #[command(
         subcommand,

@@ -15,6 +15,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::args::config::Config;
 use crate::args::doctor::Doctor;
+use crate::args::rotation::Rotation;
 use crate::args::{Cli, Command, Key};
 
 fn main() -> ExitCode {
@@ -50,6 +51,7 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Etcd(args) => command::etcd::run(args, clock).await,
         Command::Config(command) => command::config::run(command, clock).await,
         Command::Replicas(args) => command::replicas::run(args, clock).await,
+        Command::Rotation(command) => command::rotation::run(command, clock).await,
         #[cfg(feature = "testing")]
         Command::Testkit(args) => command::testkit::run(args, clock).await,
         Command::Doctor(command) => command::doctor::run(command, clock).await,
@@ -68,6 +70,8 @@ fn wants_json(command: &Command) -> bool {
         Command::Config(Config::Check(args)) => args.json,
         Command::Config(Config::Plan(args)) => args.json,
         Command::Replicas(args) => args.json,
+        Command::Rotation(Rotation::Status(args)) => args.json,
+        Command::Rotation(Rotation::Watch(args)) => args.json,
         #[cfg(feature = "testing")]
         Command::Testkit(_) => false,
         Command::Doctor(Doctor::Azure(args)) => args.json,

@@ -12,6 +12,7 @@ pub(crate) mod migrate;
 pub(crate) mod quickstart;
 pub(crate) mod replicas;
 pub(crate) mod retire;
+pub(crate) mod rotation;
 pub(crate) mod serve;
 pub(crate) mod signals;
 #[cfg(feature = "testing")]

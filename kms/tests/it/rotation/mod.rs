@@ -1,0 +1,5 @@
+//! The driver over a store in memory: no etcd, no vault, and hours in no time. And `kms rotation`.
+
+mod status;
+mod steps;
+mod world;
