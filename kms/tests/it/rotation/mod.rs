@@ -2,4 +2,5 @@
 
 mod status;
 mod steps;
+mod watch;
 mod world;
