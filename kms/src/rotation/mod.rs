@@ -16,6 +16,7 @@ mod parts;
 mod place;
 mod record;
 mod registry;
+mod retire;
 mod writers;
 
 pub use doubt::Doubt;
@@ -32,4 +33,5 @@ pub use parts::{
 pub use place::StatePlace;
 pub use record::{DriverId, DriverNote, RotationRecord};
 pub use registry::{KeyRole, Registry, RegistryKey, RegistrySources, RotationStatus};
+pub use retire::RecordedRetirement;
 pub use writers::ReplicaWriters;

@@ -10,6 +10,7 @@ use kms_core::object::{ObjectKey, ObjectStore};
 use kms_core::state::{FileStateOptions, FileStateStore, ObjectStateStore, StateStore};
 
 use crate::Failure;
+use crate::cluster::ClusterSource;
 
 /// Where the state of a rotation is kept.
 ///
@@ -72,6 +73,23 @@ impl StatePlace {
     #[must_use]
     pub const fn is_in_etcd(&self) -> bool {
         matches!(self.0, Kind::Etcd(_))
+    }
+
+    /// Opens it beside the objects of a cluster. Nothing is read yet.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open); a snapshot is no etcd.
+    pub fn open_beside(
+        &self,
+        source: Option<&ClusterSource>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Arc<dyn StateStore>, Failure> {
+        let etcd = match source {
+            Some(ClusterSource::Etcd(etcd)) => Some(Arc::new(etcd.clone()) as Arc<dyn ObjectStore>),
+            _ => None,
+        };
+        self.open(etcd, clock)
     }
 
     /// Opens it. Nothing is read yet.

@@ -133,7 +133,7 @@ impl Events {
 
     /// The next event that is wanted.
     pub(crate) fn wait(&mut self, is_wanted: impl Fn(&Value) -> bool) -> Value {
-        while let Some(line) = self.lines.next() {
+        for line in self.lines.by_ref() {
             let event: Value = serde_json::from_str(&line.unwrap()).unwrap();
             self.told.push(event.clone());
             if is_wanted(&event) {

@@ -22,6 +22,33 @@ use super::{Doubt, DriverNote, DriverOptions, News, Parts, Until};
 use crate::Failure;
 
 /// Drives a rotation from a new version to an old key that may be deleted, unattended.
+///
+/// It acts on what it sees and on what the state machine ([`kms_envelope::rotation`]) asks for, and on
+/// nothing else: it makes, disables and deletes no key, and changes no configuration. Where the
+/// rotation is stands in the store, so that a driver may be killed at any moment; another one goes
+/// on.
+///
+/// # What a provider's faults come to
+///
+/// A fault begins with a step and lasts an hour. The table says where the rotation is at the end of
+/// that hour, and the codes of what was told to a person meanwhile. In all of them no object becomes
+/// unreadable for good, no key is said to be free that is needed, and once the fault is over the
+/// rotation comes to its end by itself.
+///
+/// | fault | observe | activate | converge | migrate | verify | retire |
+/// |---|---|---|---|---|---|---|
+/// | every call fails | not seen; `unavailable` | pending; `unavailable` | waits for writers; `unavailable`, `lagging_replicas`, `task_fails` | migrates; `unavailable`, `provider`, `task_fails` | done; `unavailable` | done; `unavailable` |
+/// | every call takes a minute | not seen; `deadline_exceeded` | pending; `deadline_exceeded` | done; `deadline_exceeded` | done; `deadline_exceeded` | done; `deadline_exceeded` | done; `deadline_exceeded` |
+/// | every call is turned away | not seen; `throttled` | pending; `throttled` | waits for writers; `throttled`, `lagging_replicas`, `task_fails` | migrates; `throttled`, `provider`, `task_fails` | done; `throttled` | done; `throttled` |
+/// | the new version has expired | pending | pending | waits for writers; `writes_stopped`, `lagging_replicas`, `task_fails` | migrates; `writes_stopped` | done; `writes_stopped` | done; `writes_stopped` |
+/// | the new version is disabled | pending | pending | waits for writers; `writes_stopped`, `reads_fail`, `lagging_replicas`, `task_fails` | migrates; `writes_stopped`, `reads_fail` | done; `writes_stopped`, `reads_fail` | done; `writes_stopped`, `reads_fail` |
+/// | the old version is disabled | old key kept; `writes_stopped`, `reads_fail` | old key kept; `writes_stopped`, `reads_fail` | old key kept; `reads_fail` | old key kept; `reads_fail` | done | done |
+///
+/// - *not seen*, *pending*: everybody goes on with the old version.
+/// - *waits for writers*: nothing is migrated before every API server writes with the new version.
+/// - *migrates*: what is migrated stays so; the rest is still under the old version, and opens.
+/// - *old key kept*: what is under it cannot be opened while it is disabled, so it is left as it is.
+/// - *done*: the step needs no provider, or no more of it than there was. A census needs none.
 pub struct Driver {
     store: Arc<dyn StateStore>,
     parts: Parts,

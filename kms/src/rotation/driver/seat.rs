@@ -43,6 +43,9 @@ pub(super) enum Taken<'d> {
 /// What became of a write.
 pub(super) enum Put {
     Done,
+    /// Not this: an operator's command has written another state under this driver's note. The seat
+    /// holds that one now.
+    Overtaken,
     /// Somebody else drives.
     Lost(Option<DriverNote>),
     Asked,
@@ -125,7 +128,7 @@ impl<'d> Seat<'d> {
                     return Ok(Taken::Seat(Box::new(seat)));
                 }
                 // Another was first: look again.
-                Put::Lost(_) => {}
+                Put::Lost(_) | Put::Overtaken => {}
                 Put::Asked => return Ok(Taken::Asked),
                 Put::Doubt(doubt) => return Ok(Taken::Doubt(doubt)),
             }
@@ -213,6 +216,13 @@ impl<'d> Seat<'d> {
                     Found::Record(version, found) if *found == record => {
                         self.confirmed = began;
                         break version;
+                    }
+                    Found::Record(version, found) if found.driver.as_ref() == Some(&self.note) => {
+                        trouble.is_over(news);
+                        self.confirmed = began;
+                        self.version = version;
+                        self.state = found.state.with_policy(self.driver.options.policy)?;
+                        return Ok(Put::Overtaken);
                     }
                     Found::Record(_, found) => {
                         trouble.is_over(news);

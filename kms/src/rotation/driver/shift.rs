@@ -24,6 +24,8 @@ pub(super) struct Shift<'d> {
     /// When to look at the provider next.
     next_look: Tick,
     looked: bool,
+    /// Whether it was told where the rotation is.
+    introduced: bool,
     provider_fails: bool,
 }
 
@@ -47,6 +49,7 @@ impl<'d> Shift<'d> {
             work: Work::new(driver, seat.state().cluster_id()),
             next_look: driver.clock.now(),
             looked: false,
+            introduced: false,
             provider_fails: false,
             driver,
             seat,
@@ -142,8 +145,15 @@ impl<'d> Shift<'d> {
         if clock.now() < self.seat.next_beat() {
             return Ok(Flow::On);
         }
-        let put = self.seat.beat(stop, news).await?;
-        Ok(flow_of(put))
+        let before = self.seat.state().clone();
+        match self.seat.beat(stop, news).await? {
+            Put::Done => Ok(Flow::On),
+            Put::Overtaken => {
+                tell(&before, self.seat.state(), false, news);
+                self.take(Event::Restarted, stop, news).await
+            }
+            put => Ok(Flow::End(end_of(put))),
+        }
     }
 
     /// Something that was under way has ended.
@@ -232,20 +242,28 @@ impl<'d> Shift<'d> {
     /// Lets the machine take in an event, and does what it says.
     async fn take(
         &mut self,
-        event: Event,
+        mut event: Event,
         stop: &mut StopSignal<'_>,
         news: &mut (impl FnMut(&News) + Send),
     ) -> Result<Flow, Failure> {
         let before = self.seat.state().clone();
-        let taken = step(&before, &event, self.driver.clock.wall_time());
-        if taken.state != before {
-            // None of the rest may be begun before this is in the store.
-            let put = self.seat.put(taken.state, stop, news).await?;
-            if let end @ Flow::End(_) = flow_of(put) {
-                return Ok(end);
+        let taken = loop {
+            let at = self.seat.state();
+            let taken = step(at, &event, self.driver.clock.wall_time());
+            if taken.state == *at {
+                break taken;
             }
-        }
-        let is_first = event == Event::Restarted;
+            // None of the rest may be begun before this is in the store.
+            let state = taken.state.clone();
+            match self.seat.put(state, stop, news).await? {
+                Put::Done => break taken,
+                // What has just happened was judged by a state that is no more. All that is still to
+                // be done is asked for again.
+                Put::Overtaken => event = Event::Restarted,
+                put => return Ok(Flow::End(end_of(put))),
+            }
+        };
+        let is_first = !core::mem::replace(&mut self.introduced, true);
         tell(&before, self.seat.state(), is_first, news);
         if let Some(refusal) = taken.refusal {
             news(&News::Refused(refusal));
@@ -263,12 +281,12 @@ impl<'d> Shift<'d> {
     }
 }
 
-fn flow_of(put: Put) -> Flow {
+/// How a shift ends that could not put its state into the store.
+fn end_of(put: Put) -> End {
     match put {
-        Put::Done => Flow::On,
-        Put::Lost(to) => Flow::End(End::Lost(to)),
-        Put::Asked => Flow::End(End::Asked),
-        Put::Doubt(doubt) => Flow::End(End::Doubt(doubt)),
+        Put::Lost(to) => End::Lost(to),
+        Put::Doubt(doubt) => End::Doubt(doubt),
+        Put::Asked | Put::Done | Put::Overtaken => End::Asked,
     }
 }
 

@@ -1,9 +1,5 @@
 //! `kms rotation watch` on a real etcd, with two plugins and the API servers behind them.
 
-#[expect(dead_code, reason = "the stores' tests use all of it")]
-#[path = "../../../../kms-cluster/tests/it/etcd/server.rs"]
-mod server;
-
 use core::time::Duration;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -19,8 +15,8 @@ use kms_core::{CallOptions, Clock, OsRandom, TokioClock};
 use kms_envelope::kubernetes::{EncryptionConfiguration, ProviderConfiguration, Transformer};
 use serde_json::Value;
 
-use self::server::Server;
 use crate::command::{Events, Ran, Served, kms};
+use crate::etcd_server::Server;
 
 const KMS: &str = "my-kms";
 
@@ -319,8 +315,44 @@ fn a_new_version_is_carried_through_to_the_retired_key_unattended() {
         );
 
         let evidence = world.text("evidence.json");
-        let arguments = ["key", "retire", &old, "--evidence", &evidence, "--yes"];
-        kms(&[&arguments[..], &["--etcd", world.server.url()]].concat()).ok();
+        let arguments = [
+            "key",
+            "retire",
+            &old,
+            "--evidence",
+            &evidence,
+            "--state",
+            "etcd",
+        ];
+        let retire =
+            |more: &[&str]| kms(&[&arguments[..], &["--etcd", world.server.url()], more].concat());
+        retire(&[]).ok();
+        assert_eq!(
+            key(&world.status(), &old)["phase"],
+            "retirable",
+            "nothing was recorded"
+        );
+        retire(&["--yes"]).ok();
+        let status = world.status();
+        let retired = key(&status, &old);
+        assert_eq!(retired["phase"], "retired", "{status:#}");
+        assert_eq!(retired["safe_to_delete"], true);
+        assert!(
+            retired["reasons"][0]
+                .as_str()
+                .unwrap()
+                .contains("leave to delete"),
+            "{status:#}"
+        );
+        // The rotation has a say: what is in use is not let go, whatever evidence says.
+        let place = format!("file:{}", world.text("nothing"));
+        let nowhere = kms(&[
+            &arguments[..5],
+            &["--state", &place, "--etcd", world.server.url()],
+        ]
+        .concat());
+        assert_eq!(nowhere.code, Some(1));
+        assert!(nowhere.stderr.contains("no rotation"), "{nowhere:?}");
     });
 }
 

@@ -6,7 +6,6 @@ use kms::Failure;
 use kms::cluster::{CensusOutcome, CensusRequest, ClusterSource, census};
 use kms::provider::{Environment, ProviderUri};
 use kms::rotation::{Registry, RegistrySources, ReplicaWriters, RotationRecord, StatePlace};
-use kms_core::object::ObjectStore;
 use kms_core::state::StateVersion;
 use kms_core::{CallOptions, Clock};
 use kms_envelope::reencrypt::CensusOptions;
@@ -69,11 +68,7 @@ async fn record(
     clock: &Arc<dyn Clock>,
 ) -> Result<Option<(StateVersion, RotationRecord)>, Failure> {
     let place: StatePlace = place.parse()?;
-    let etcd = match source {
-        Some(ClusterSource::Etcd(etcd)) => Some(Arc::new(etcd.clone()) as Arc<dyn ObjectStore>),
-        _ => None,
-    };
-    let store = place.open(etcd, Arc::clone(clock))?;
+    let store = place.open_beside(source, Arc::clone(clock))?;
     let Some(found) = store.load(&CallOptions::default()).await? else {
         return Ok(None);
     };
