@@ -21,6 +21,8 @@ pub use migrate::{
     migrate, migration_text,
 };
 pub use opener::{KekArgument, ObjectOpener, OpenerOptions};
+pub(crate) use plugins::open_plugins;
 pub use source::ClusterSource;
 pub use text::text_report;
+pub(crate) use text::write_table;
 pub use verify::{Blocker, PluginCheck, Verification};

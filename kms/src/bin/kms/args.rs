@@ -8,6 +8,7 @@ pub(crate) mod migrate;
 pub(crate) mod policy;
 pub(crate) mod replicas;
 pub(crate) mod retire;
+pub(crate) mod rotation;
 #[cfg(feature = "testing")]
 pub(crate) mod testkit;
 
@@ -121,6 +122,12 @@ codes: 0 all of them do, 1 one does not or it is not known.")]
         after_help = "Example:\n  kms policy generate -y pod.yaml -p rules.rego && kms policy hash -y pod.yaml -p rules.rego"
     )]
     Policy(policy::Policy),
+    /// Show a rotation, and carry it through unattended.
+    #[command(
+        subcommand,
+        after_help = "Example:\n  kms rotation status --snapshot backup.db --provider local:/var/lib/kms/keyring.json"
+    )]
+    Rotation(rotation::Rotation),
     /// Say whether a key can serve a cluster, and if not, why, and what to do.
     #[command(
         subcommand,
