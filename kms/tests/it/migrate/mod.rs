@@ -1,5 +1,6 @@
 //! `kms migrate`. What needs a live etcd is ignored unless asked for.
 
+mod kube;
 mod refused;
 #[expect(dead_code, reason = "the store's own tests need more of it")]
 #[path = "../../../../kms-cluster/tests/it/etcd/server.rs"]
