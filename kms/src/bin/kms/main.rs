@@ -47,7 +47,7 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Inspect(args) => command::inspect::run(&args),
         Command::Decrypt(args) => command::decrypt::run(args, clock).await,
         Command::Census(args) => command::census::run(args, clock).await,
-        Command::Migrate(args) => command::migrate::run(args, clock).await,
+        Command::Migrate(args) => command::migrate::run(*args, clock).await,
         Command::Etcd(args) => command::etcd::run(args, clock).await,
         Command::Config(command) => command::config::run(command, clock).await,
         Command::Replicas(args) => command::replicas::run(args, clock).await,
