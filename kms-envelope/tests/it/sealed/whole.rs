@@ -276,3 +276,19 @@ fn recipients_differ_in_their_provider_or_in_their_key() {
         .collect();
     assert_eq!(shown, [("a", "1"), ("a", "2"), ("b", "1")]);
 }
+
+#[test]
+fn a_digest_of_a_context_is_shown_in_hexadecimal() {
+    let message = material(&backends()[0])
+        .seal(SUITES[0], &Counting(1), AAD, b"")
+        .unwrap();
+    let digest = inspect(&message).unwrap().context_digest();
+    let hex: String = digest
+        .as_bytes()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    assert_eq!(hex.len(), 64);
+    assert_eq!(digest.to_string(), hex);
+    assert!(format!("{digest:?}").contains(&hex), "{digest:?}");
+}
