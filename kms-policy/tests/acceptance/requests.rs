@@ -42,7 +42,11 @@ pub(crate) fn run(set: &Path, images: &Path) -> Outcome {
         let shown = file.strip_prefix(set).expect("below the set").display();
         let folder = file.parent().expect("a folder");
         let cases = cases(set, file);
-        let lock = images::lock(images, &name, "");
+        let view = images::View {
+            set: Some(&name),
+            sample: None,
+        };
+        let lock = images::lock(images, view);
         match evaluator(profile, &settings, &lock, folder) {
             Err(error) => {
                 println!("FAILED {name} {shown}: {error} ({})", error.remedy());
