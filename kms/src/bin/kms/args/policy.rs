@@ -6,6 +6,7 @@ mod generate;
 mod hash;
 mod initdata;
 mod look;
+mod release;
 mod source;
 
 use std::path::PathBuf;
@@ -20,6 +21,7 @@ pub(crate) use generate::PolicyGenerate;
 pub(crate) use hash::PolicyHash;
 pub(crate) use initdata::{InitdataArgs, PolicyInitdata};
 pub(crate) use look::{PolicyDiff, PolicyExplain, PolicyLint};
+pub(crate) use release::{PolicyRelease, ReleaseCheck, ReleaseCommand};
 pub(crate) use source::PolicySource;
 
 #[derive(Debug, Subcommand)]
@@ -88,6 +90,13 @@ Example:
 
 It fails if a finding is an error.")]
     Lint(PolicyLint),
+    /// Print the release policy of a key that only one pod may have, and the object that Key Vault
+    /// takes with the key.
+    #[command(after_help = "\
+Example:
+  kms policy release --hash HEX --authority https://sharedeus2.eus2.attest.azure.net
+  kms policy release check policy.json claims.json")]
+    Release(PolicyRelease),
 }
 
 impl Policy {
@@ -101,6 +110,10 @@ impl Policy {
             Self::Explain(args) => args.json,
             Self::Diff(args) => args.json,
             Self::Lint(args) => args.json,
+            Self::Release(args) => match &args.command {
+                Some(ReleaseCommand::Check(args)) => args.json,
+                None => args.json,
+            },
             Self::Data(_) | Self::Generate(_) => false,
         }
     }

@@ -6,6 +6,7 @@ mod generate;
 mod hash;
 mod initdata;
 mod look;
+mod release;
 mod source;
 
 use std::path::Path;
@@ -27,6 +28,7 @@ pub(crate) fn run(command: Policy) -> Result<(), Failure> {
         Policy::Explain(args) => look::explain(&args),
         Policy::Diff(args) => look::diff(&args),
         Policy::Lint(args) => look::lint(&args),
+        Policy::Release(args) => release::run(&args),
     }
 }
 
