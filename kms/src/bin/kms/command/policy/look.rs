@@ -32,7 +32,7 @@ pub(super) fn diff(args: &PolicyDiff) -> Result<(), Failure> {
     if changes.is_empty() {
         return print_line(&"the policies mean the same");
     }
-    changes.iter().try_for_each(|change| print_line(change))
+    changes.iter().try_for_each(print_line)
 }
 
 pub(super) fn lint(args: &PolicyLint) -> Result<(), Failure> {
@@ -41,9 +41,7 @@ pub(super) fn lint(args: &PolicyLint) -> Result<(), Failure> {
     if args.json {
         print_line(&json!({ "schema_version": 1, "findings": findings }))?;
     } else {
-        findings
-            .iter()
-            .try_for_each(|finding| print_line(finding))?;
+        findings.iter().try_for_each(print_line)?;
     }
     let mut errors = findings.iter().filter(|it| it.severity == Severity::Error);
     match errors.next() {
