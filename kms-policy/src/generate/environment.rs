@@ -34,9 +34,9 @@ impl Environment<'_> {
         };
         if let Some(container) = container {
             if container.tty {
-                add(&mut env, "TERM=xterm".to_owned());
+                env.push("TERM=xterm".to_owned());
             }
-            add(&mut env, "HOSTNAME=$(host-name)".to_owned());
+            env.push("HOSTNAME=$(host-name)".to_owned());
             for variable in &container.env {
                 if let Some(value) = self.value(variable)? {
                     add(&mut env, format!("{}={value}", variable.name));
@@ -46,11 +46,11 @@ impl Environment<'_> {
                 self.all_of(from, &mut env)?;
             }
         }
+        substitute_variables(&mut env);
         let settings = self.settings.container(container.is_none());
         for variable in &settings.process.env {
             add(&mut env, variable.clone());
         }
-        substitute_variables(&mut env);
         Ok(env)
     }
 
@@ -116,10 +116,12 @@ impl Environment<'_> {
             .cluster_config
             .default_namespace
             .as_deref();
-        if self.profile == Profile::AksAzl3 {
-            names::namespace(self.workload, default)
-        } else {
+        let default = default.filter(|_| self.profile == Profile::AksAzl3);
+        let namespace = names::namespace(self.workload, default);
+        if namespace.is_empty() {
             "$(sandbox-namespace)".to_owned()
+        } else {
+            namespace
         }
     }
 
@@ -225,12 +227,36 @@ pub(super) fn substitute_words(words: &mut [String], env: &[String]) {
     }
 }
 
+/// What can be put in place of a variable's name: values that are known, or whose first unknown is one
+/// that the rules know.
 fn simple(env: &[String]) -> Vec<(String, String)> {
     let pairs = env.iter().filter_map(|variable| {
         let (name, value) = variable.split_once('=')?;
-        (!value.contains('=')).then(|| (format!("$({name})"), value.to_owned()))
+        let is_known = match first_name(value) {
+            Some(name) => OF_RULES.contains(&name),
+            None => true,
+        };
+        (is_known && !value.contains('=')).then(|| (format!("$({name})"), value.to_owned()))
     });
     pairs.collect()
+}
+
+/// Names that rules put a value in place of.
+const OF_RULES: [&str; 8] = [
+    "bundle-id",
+    "host-ip",
+    "node-name",
+    "pod-ip",
+    "pod-uid",
+    "sandbox-id",
+    "sandbox-name",
+    "sandbox-namespace",
+];
+
+/// The first name in `$(…)`.
+fn first_name(value: &str) -> Option<&str> {
+    let (_, rest) = value.split_once("$(")?;
+    rest.split_once(')').map(|(name, _)| name)
 }
 
 /// The longest text that replacing may make, in bytes: variables can double each other.

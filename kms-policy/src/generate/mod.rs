@@ -1,6 +1,7 @@
 //! Policy data of a pod.
 
 mod data;
+mod devices;
 mod environment;
 mod layers;
 mod mounts;
@@ -13,8 +14,8 @@ mod volumes;
 use std::collections::BTreeMap;
 
 pub use data::{
-    CapabilitySets, ContainerData, ExecCommand, Linux, Namespace, OciSpec, PolicyData, Process,
-    Root, Storage, User,
+    CapabilitySets, ContainerData, Device, ExecCommand, Linux, LinuxDevice, Namespace, OciSpec,
+    PolicyData, Process, Root, Storage, User,
 };
 pub use sections::Section;
 
@@ -194,8 +195,8 @@ impl<'a> Generator<'a> {
             common: sections::common(self.settings)?,
             sandbox: sections::sandbox(self.settings)?,
             request_defaults: sections::request_defaults(self.settings)?,
-            devices: sections::of_kata(self.settings, self.profile, "devices"),
-            cluster_config: sections::of_kata(self.settings, self.profile, "cluster_config"),
+            devices: sections::devices(self.settings, self.profile),
+            cluster_config: sections::cluster_config(self.settings, self.profile)?,
         })
     }
 
@@ -277,12 +278,15 @@ impl<'a> Generator<'a> {
                 linux: self.linux(workload, container),
             },
             storages,
-            devices: (self.profile != Profile::AksAzl3).then(Vec::new),
+            devices: (self.profile != Profile::AksAzl3)
+                .then(|| devices::of_container(self.settings, container)),
             sandbox_pidns: container.is_some() && workload.pod.share_process_namespace,
             exec_commands: container
                 .map(|it| self.exec_commands(it))
                 .unwrap_or_default(),
             env_map,
+            runtime_anno_patterns: (self.profile == Profile::Kata)
+                .then(|| devices::annotations(self.settings, container)),
         })
     }
 
@@ -340,16 +344,19 @@ impl<'a> Generator<'a> {
                 );
             }
         }
+        if self.profile == Profile::Kata {
+            annotations.extend(devices::annotations(self.settings, container));
+        }
         annotations.extend(workload.pod_metadata.annotations.clone());
         annotations
     }
 
-    /// The image's name, as containerd will have it.
+    /// The image's name, as containerd will have it. No rules compare it.
     fn image_name(&self, image: &str) -> String {
-        if self.profile == Profile::Kata {
+        if self.profile == Profile::Kata || image.contains(':') {
             image.to_owned()
         } else {
-            with_tag(image)
+            format!("{image}:latest")
         }
     }
 
@@ -357,15 +364,15 @@ impl<'a> Generator<'a> {
         let settings = &self.settings.container(container.is_none()).linux;
         let is_privileged = container.is_some_and(|container| container.security.privileged);
         let paths = |configured: &[String], of_containerd: &[&str]| {
-            if is_privileged {
+            if !configured.is_empty() {
+                configured.to_vec()
+            } else if is_privileged {
                 Vec::new()
-            } else if configured.is_empty() {
+            } else {
                 of_containerd
                     .iter()
                     .map(|path| (*path).to_owned())
                     .collect()
-            } else {
-                configured.to_vec()
             }
         };
         let mut sysctl = settings.sysctl.clone();
@@ -384,7 +391,7 @@ impl<'a> Generator<'a> {
             namespaces: namespaces.collect(),
             masked_paths: paths(&settings.masked_paths, &MASKED_PATHS),
             readonly_paths: paths(&settings.readonly_paths, &READONLY_PATHS),
-            devices: is_newer.then(Vec::new),
+            devices: is_newer.then(|| devices::files(settings, container)),
             sysctl: is_newer
                 .then_some(sysctl)
                 .filter(|sysctl| !sysctl.is_empty()),

@@ -6,7 +6,7 @@ use super::environment::{self, Environment};
 use super::user::user;
 use crate::Error;
 use crate::image::ImageFacts;
-use crate::manifest::{Container, Workload};
+use crate::manifest::{Container, ContainerSecurity, Workload};
 use crate::settings::Settings;
 
 pub(super) fn process(
@@ -67,20 +67,22 @@ fn words(facts: &ImageFacts, container: Option<&Container>) -> Vec<String> {
 }
 
 fn capabilities(settings: &Settings, container: Option<&Container>) -> CapabilitySets {
-    let mut names = vec!["$(default_caps)".to_owned()];
-    if let Some(container) = container {
-        let security = &container.security;
-        if security.privileged {
-            names = vec!["$(privileged_caps)".to_owned()];
-        } else {
-            let defaults = &settings.typed.common.capabilities.default_caps;
-            names = adjusted(
-                names,
-                defaults,
-                &security.added_capabilities,
-                &security.dropped_capabilities,
-            );
-        }
+    let known = &settings.typed.common.capabilities;
+    let security = container.map(|container| &container.security);
+    let is_privileged = security.is_some_and(|security| security.privileged);
+    let mut names = if is_privileged {
+        known.privileged_caps.clone()
+    } else {
+        known.default_caps.clone()
+    };
+    if let Some(security) = security {
+        adjust(&mut names, &known.privileged_caps, security);
+    }
+    // Rules have a short form for both lists.
+    if names == known.default_caps {
+        names = vec!["$(default_caps)".to_owned()];
+    } else if names == known.privileged_caps {
+        names = vec!["$(privileged_caps)".to_owned()];
     }
     CapabilitySets {
         bounding: names.clone(),
@@ -90,32 +92,26 @@ fn capabilities(settings: &Settings, container: Option<&Container>) -> Capabilit
     }
 }
 
-/// The default ones without those that are dropped and with those that are added.
-fn adjusted(
-    mut names: Vec<String>,
-    defaults: &[String],
-    added: &[String],
-    dropped: &[String],
-) -> Vec<String> {
-    if added.is_empty() && dropped.is_empty() {
-        return names;
-    }
-    names = defaults.to_vec();
-    for name in dropped {
-        if name == "ALL" {
+/// Takes away what is dropped, then adds what is added.
+fn adjust(names: &mut Vec<String>, all: &[String], security: &ContainerSecurity) {
+    for name in &security.dropped_capabilities {
+        if name.eq_ignore_ascii_case("ALL") {
             names.clear();
         } else {
             let name = with_prefix(name);
             names.retain(|known| *known != name);
         }
     }
-    for name in added {
+    for name in &security.added_capabilities {
+        if name.eq_ignore_ascii_case("ALL") {
+            *names = all.to_vec();
+            continue;
+        }
         let name = with_prefix(name);
         if !names.contains(&name) {
             names.push(name);
         }
     }
-    names
 }
 
 fn with_prefix(name: &str) -> String {

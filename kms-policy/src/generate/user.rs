@@ -6,7 +6,7 @@ use super::Profile;
 use super::data::User;
 use crate::image::ImageFacts;
 use crate::manifest::{Container, PodSecurity, Workload};
-use crate::settings::Settings;
+use crate::settings::{Settings, SettingsUser};
 use crate::{Error, ErrorKind};
 
 /// Whom a container runs as; `container` is none for the pause container.
@@ -20,6 +20,7 @@ pub(super) fn user(
 ) -> Result<User, Error> {
     let spelled = Spelled::of(&workload.pod.security, container)?;
     let of_image = Identity::of_image(profile, image, facts, container.is_none())?;
+    let of_image = of_image.or(&settings.container(container.is_none()).process.user);
     let passwd = facts.passwd.as_deref().unwrap_or_default();
     let uid = spelled.user.unwrap_or(of_image.uid);
     let gid = match (spelled.group, spelled.user) {
@@ -27,7 +28,8 @@ pub(super) fn user(
         (None, Some(uid)) if profile == Profile::Kata => Passwd::group_of(passwd, uid),
         (None, _) => of_image.gid,
     };
-    let mut groups = BTreeSet::new();
+    let of_settings = &settings.container(container.is_none()).process.user;
+    let mut groups: BTreeSet<u32> = of_settings.additional_gids.iter().copied().collect();
     if profile == Profile::Kata {
         groups.insert(gid);
         let is_plain_pause = container.is_none() && facts.config.user.is_some();
@@ -155,6 +157,22 @@ impl Identity {
             _ => 0,
         };
         Ok(Self { uid, gid })
+    }
+
+    /// Whom the settings name, instead of root.
+    const fn or(self, settings: &SettingsUser) -> Self {
+        Self {
+            uid: if self.uid == 0 {
+                settings.uid
+            } else {
+                self.uid
+            },
+            gid: if self.gid == 0 {
+                settings.gid
+            } else {
+                self.gid
+            },
+        }
     }
 }
 

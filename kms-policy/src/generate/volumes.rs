@@ -26,10 +26,11 @@ impl Volumes<'_> {
                 self.add(volume, mount)?;
             }
         }
-        for claim in &workload.claim_templates {
-            let name = claim.metadata.name.as_deref().unwrap_or_default();
-            for mount in mounts_of(container, name) {
-                self.claimed(Some(&claim.spec), mount)?;
+        for mount in &container.volume_mounts {
+            for claim in &workload.claim_templates {
+                if claim.metadata.name.as_ref() == Some(&mount.name) {
+                    self.claimed(Some(&claim.spec), mount, mount.read_only)?;
+                }
             }
         }
         self.check_known(workload, container)
@@ -64,13 +65,13 @@ impl Volumes<'_> {
                 self.host_path(path, mount);
                 Ok(())
             }
-            VolumeSource::PersistentVolumeClaim { claim } => {
+            VolumeSource::PersistentVolumeClaim { claim, read_only } => {
                 let spec = self.inputs.claim(claim).map(|claim| claim.spec.clone());
-                self.claimed(spec.as_ref(), mount)
+                self.claimed(spec.as_ref(), mount, *read_only || mount.read_only)
             }
-            VolumeSource::Ephemeral(spec) => self.claimed(Some(spec), mount),
+            VolumeSource::Ephemeral(spec) => self.claimed(Some(spec), mount, mount.read_only),
             VolumeSource::AzureFile { read_only } => {
-                self.shared(mount, access(*read_only));
+                self.shared(mount, access(*read_only || mount.read_only));
                 Ok(())
             }
             VolumeSource::ConfigMap | VolumeSource::Secret => self.config_map(mount),
@@ -117,8 +118,17 @@ impl Volumes<'_> {
         match self.settings.typed.cluster_config.emptydir_type.as_deref() {
             Some("block-encrypted") => "emptyDir_encrypted",
             Some("block-plain") => "emptyDir_plain",
-            _ if self.profile == Profile::Aks3_15 => "confidential_emptyDir",
-            _ => "emptyDir",
+            _ => self.template("emptyDir", "confidential_emptyDir"),
+        }
+    }
+
+    /// A template, or the one that the settings have instead for confidential guests.
+    fn template(&self, name: &'static str, confidential: &'static str) -> &'static str {
+        let settings = &self.settings.typed;
+        if settings.kata_config.confidential_guest && settings.volumes.contains_key(confidential) {
+            confidential
+        } else {
+            name
         }
     }
 
@@ -153,59 +163,64 @@ impl Volumes<'_> {
     }
 
     /// A claimed volume reaches the pod as its storage class says.
-    fn claimed(&mut self, spec: Option<&ClaimSpec>, mount: &VolumeMount) -> Result<(), Error> {
+    fn claimed(
+        &mut self,
+        spec: Option<&ClaimSpec>,
+        mount: &VolumeMount,
+        read_only: bool,
+    ) -> Result<(), Error> {
         let class = spec.and_then(|spec| spec.storage_class_name.as_deref());
         let common = &self.settings.typed.common;
-        let is_blk =
-            class.is_some_and(|class| common.virtio_blk_storage_classes.iter().any(|c| c == class));
-        let smb =
-            class.and_then(|class| common.smb_storage_classes.iter().find(|c| c.name == class));
-        let direct = match smb {
-            _ if is_blk => Some(("blk", "$(blk_fstype)", Vec::new())),
-            Some(smb) => Some(("smb", "cifs", smb.mount_options.clone())),
-            None => None,
-        };
-        let Some((driver, fstype, options_of_class)) = direct else {
-            self.shared(mount, access(mount.read_only));
+        let mut blk = common.virtio_blk_storage_classes.iter();
+        let mut smb = common.smb_storage_classes.iter();
+        let direct = class.and_then(|class| {
+            if blk.any(|known| known == class) {
+                return Some(("blk", Vec::new()));
+            }
+            let smb = smb.find(|known| known.name == class)?;
+            Some(("smb", smb.mount_options.clone()))
+        });
+        let Some((driver, options_of_class)) = direct else {
+            self.shared(mount, access(read_only));
             return Ok(());
         };
-        let point = format!(
-            "^$(cpath)/$(bundle-id)-[a-z0-9]{{16}}-{}$",
-            last_name(&mount.mount_path)
-        );
+        // The guest mounts the volume itself, at a path made of what the host calls it.
+        const POINT: &str = "$(spath)/$(b64-direct-vol-path)";
         self.storages.push(Storage {
             driver: driver.to_owned(),
             driver_options: Vec::new(),
-            source: String::new(),
-            fstype: fstype.to_owned(),
+            source: "$(direct-vol-path)".to_owned(),
+            fstype: "$(fs-type)".to_owned(),
             options: options_of_class,
-            mount_point: point.clone(),
+            mount_point: POINT.to_owned(),
             fs_group: None,
         });
         self.put(MountSettings {
             destination: mount.mount_path.clone(),
-            source: point,
+            source: POINT.to_owned(),
             type_: "bind".to_owned(),
-            options: options(propagation(mount), access(mount.read_only)),
+            options: options(propagation(mount), access(read_only)),
         });
         Ok(())
     }
 
     fn config_map(&mut self, mount: &VolumeMount) -> Result<(), Error> {
-        let template = self.settings.volume("configMap")?.clone();
-        let name = last_name(&mount.mount_path);
-        if self
-            .settings
-            .typed
-            .kata_config
-            .enable_configmap_secret_storages
-        {
-            let point = format!("{}{name}$", template.mount_point);
+        let name = self.template("configMap", "confidential_configMap");
+        let template = self.settings.volume(name)?.clone();
+        let last = last_name(&mount.mount_path);
+        let config = &self.settings.typed.kata_config;
+        if config.enable_configmap_secret_storages {
+            let point = format!("{}{last}$", template.mount_point);
             self.add_storage(&template, point);
         }
+        let prefix = if config.confidential_guest {
+            &template.mount_point
+        } else {
+            &template.mount_source
+        };
         self.put(MountSettings {
             destination: mount.mount_path.clone(),
-            source: format!("{}{name}$", template.mount_source),
+            source: format!("{prefix}{last}$"),
             type_: template.mount_type,
             options: template.options,
         });

@@ -10,3 +10,4 @@ mod typed;
 pub use typed::{
     Capabilities, ContainerSettings, MountSettings, Settings, SmbStorageClass, VolumeSettings,
 };
+pub(crate) use typed::{SettingsLinux, SettingsUser};
