@@ -72,3 +72,47 @@ fn cards(settings: &Settings, container: &Container) -> usize {
     let counts = wanted.filter_map(|(_, count)| count.parse::<usize>().ok());
     counts.fold(0, usize::saturating_add).min(MAX_CARDS)
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::Profile;
+    use super::super::support::Sample;
+
+    #[test]
+    fn each_card_that_is_asked_for_is_a_device_with_its_annotation() {
+        let sample = Sample::new(Profile::Kata)
+            .container("resources: {limits: {nvidia.com/pgpu: '2', cpu: '3'}}");
+        let made = sample.made();
+        let card = json!({
+            "id": "", "type_": "vfio-pci-gk", "vm_path": "",
+            "container_path": "/dev/vfio/devices/vfio", "options": [],
+        });
+        assert_eq!(made["devices"], json!([card, card]));
+        let patterns = json!({ r"^cdi\.k8s\.io/vfio[0-9]+$": r"^nvidia\.com/gpu=[0-9]+$" });
+        assert_eq!(made["runtime_anno_patterns"], patterns);
+        assert_eq!(sample.pause()["runtime_anno_patterns"], json!({}));
+        assert_eq!(sample.pause()["devices"], json!([]));
+        let none = Sample::new(Profile::AksAzl3)
+            .container("resources: {limits: {nvidia.com/pgpu: 2}}")
+            .made();
+        assert_eq!(
+            (none.get("devices"), none.get("runtime_anno_patterns")),
+            (None, None)
+        );
+    }
+
+    #[test]
+    fn block_devices_are_where_the_manifest_has_them() {
+        let sample = Sample::new(Profile::Aks3_15)
+            .container("volumeDevices: [{name: disk, devicePath: /dev/xvda}]");
+        let made = sample.made();
+        assert_eq!(made["devices"][0]["container_path"], "/dev/xvda");
+        assert_eq!(made["devices"][0]["type_"], "");
+        assert_eq!(
+            made["OCI"]["Linux"]["Devices"],
+            json!([{"Type": "", "Path": "/dev/xvda"}])
+        );
+    }
+}

@@ -302,3 +302,242 @@ fn options(propagation: &str, access: &str) -> Vec<String> {
         access.to_owned(),
     ]
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::super::support::{ALL, Sample};
+    use super::*;
+
+    fn sample(profile: Profile, volume: &str, mount: &str) -> Sample {
+        Sample::new(profile)
+            .pod(&format!("volumes: [{{name: v, {volume}}}]"))
+            .container(&format!("volumeMounts: [{{name: v, {mount}}}]"))
+    }
+
+    fn mount_at(made: &Value, destination: &str) -> Value {
+        let mounts = made["OCI"]["Mounts"].as_array().unwrap().iter();
+        let mut found = mounts.filter(|mount| mount["destination"] == destination);
+        let mount = found.next().cloned().unwrap_or_default();
+        assert!(found.next().is_none(), "{destination} twice");
+        mount
+    }
+
+    /// Storages that are no layers of the image.
+    fn storages(made: &Value) -> Vec<Value> {
+        let storages = made["storages"].as_array().unwrap().iter();
+        let is_layer = |storage: &&Value| {
+            let point = storage["mount_point"].as_str().unwrap();
+            point.starts_with("$(layer") || storage["driver"] == "overlayfs"
+        };
+        storages.filter(|it| !is_layer(it)).cloned().collect()
+    }
+
+    #[test]
+    fn what_the_host_shares_shows_by_its_last_name() {
+        for profile in ALL {
+            for (volume, options) in [
+                ("hostPath: {path: /srv}", json!(["rbind", "rprivate", "rw"])),
+                (
+                    "persistentVolumeClaim: {claimName: c}",
+                    json!(["rbind", "rprivate", "rw"]),
+                ),
+                (
+                    "persistentVolumeClaim: {claimName: c, readOnly: true}",
+                    json!(["rbind", "rprivate", "ro"]),
+                ),
+                (
+                    "ephemeral: {volumeClaimTemplate: {spec: {}}}",
+                    json!(["rbind", "rprivate", "rw"]),
+                ),
+                (
+                    "azureFile: {secretName: s, shareName: t}",
+                    json!(["rbind", "rprivate", "rw"]),
+                ),
+                (
+                    "azureFile: {secretName: s, shareName: t, readOnly: true}",
+                    json!(["rbind", "rprivate", "ro"]),
+                ),
+                ("configMap: {name: m}", json!(["rbind", "rprivate", "ro"])),
+                (
+                    "secret: {secretName: s}",
+                    json!(["rbind", "rprivate", "ro"]),
+                ),
+                (
+                    "projected: {sources: []}",
+                    json!(["rbind", "rprivate", "ro"]),
+                ),
+                (
+                    "downwardAPI: {items: []}",
+                    json!(["rbind", "rprivate", "ro"]),
+                ),
+            ] {
+                let made = sample(profile, volume, "mountPath: /a/b.c/").made();
+                let mount = mount_at(&made, "/a/b.c/");
+                assert_eq!(mount["source"], "$(sfprefix)b.c$", "{volume}");
+                assert_eq!(mount["type_"], "bind");
+                assert_eq!(mount["options"], options, "{volume} {profile:?}");
+                assert_eq!(storages(&made), Vec::<Value>::new(), "{volume}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_mount_says_how_it_spreads_and_whether_it_can_be_written() {
+        for (fields, options) in [
+            (
+                "mountPropagation: Bidirectional",
+                ["rbind", "rshared", "rw"],
+            ),
+            (
+                "mountPropagation: HostToContainer",
+                ["rbind", "rslave", "rw"],
+            ),
+            ("readOnly: true", ["rbind", "rprivate", "ro"]),
+        ] {
+            let mount = format!("mountPath: /a, {fields}");
+            let made = sample(Profile::AksAzl3, "hostPath: {path: /srv}", &mount).made();
+            assert_eq!(mount_at(&made, "/a")["options"], json!(options));
+        }
+    }
+
+    #[test]
+    fn paths_of_devices_keep_their_source() {
+        for (path, source) in [
+            ("/dev/ttyS0", "/dev/ttyS0"),
+            ("/dev", "/dev"),
+            ("/sys/class", "/sys/class"),
+            ("/device", "$(sfprefix)a$"),
+        ] {
+            let volume = format!("hostPath: {{path: {path}}}");
+            let made = sample(Profile::AksAzl3, &volume, "mountPath: /a").made();
+            assert_eq!(mount_at(&made, "/a")["source"], source);
+        }
+        // One of the container's own mounts is replaced in its place.
+        let made = sample(
+            Profile::AksAzl3,
+            "hostPath: {path: /dev}",
+            "mountPath: /dev",
+        )
+        .made();
+        assert_eq!(mount_at(&made, "/dev")["type_"], "bind");
+        assert_eq!(made["OCI"]["Mounts"][1]["destination"], "/dev");
+    }
+
+    #[test]
+    fn an_empty_directory_is_a_storage_and_a_mount() {
+        for (profile, medium, driver, source) in [
+            (
+                Profile::AksAzl3,
+                "",
+                "local",
+                "^$(cpath)/$(sandbox-id)/local/v$",
+            ),
+            (
+                Profile::Aks3_15,
+                "",
+                "local",
+                "^$(cpath)/$(sandbox-id)/local/v$",
+            ),
+            (
+                Profile::AksAzl3,
+                "medium: Memory, sizeLimit: 1Gi",
+                "ephemeral",
+                "^/run/kata-containers/sandbox/ephemeral/v$",
+            ),
+        ] {
+            let volume = format!("emptyDir: {{{medium}}}");
+            let made = sample(profile, &volume, "mountPath: /a").made();
+            assert_eq!(mount_at(&made, "/a")["source"], source);
+            let storages = storages(&made);
+            assert_eq!(storages.len(), 1);
+            assert_eq!(storages[0]["driver"], driver);
+            assert_eq!(storages[0]["mount_point"], source);
+        }
+        let made = sample(Profile::Kata, "emptyDir: {}", "mountPath: /a").made();
+        assert_eq!(
+            mount_at(&made, "/a")["source"],
+            "^$(spath)/$(b64_device_id)$"
+        );
+        assert_eq!(storages(&made).len(), 1);
+    }
+
+    #[test]
+    fn a_part_of_a_volume_is_shared_whatever_the_volume_is() {
+        for part in ["subPath: x", "subPathExpr: $(X)/y"] {
+            let mount = format!("mountPath: /a, {part}");
+            let made = sample(Profile::AksAzl3, "emptyDir: {}", &mount).made();
+            assert_eq!(mount_at(&made, "/a")["source"], "$(sfprefix)a$");
+            assert_eq!(mount_at(&made, "/a")["type_"], "bind");
+            assert_eq!(storages(&made), Vec::<Value>::new());
+        }
+    }
+
+    #[test]
+    fn a_storage_class_decides_how_a_claim_comes() {
+        let direct = |sample: &Sample, driver: &str, options: usize| {
+            let made = sample.made();
+            let point = "$(spath)/$(b64-direct-vol-path)";
+            assert_eq!(mount_at(&made, "/a")["source"], point);
+            let storages = storages(&made);
+            assert_eq!(storages[0]["driver"], driver);
+            assert_eq!(storages[0]["mount_point"], point);
+            assert_eq!(storages[0]["source"], "$(direct-vol-path)");
+            assert_eq!(storages[0]["options"].as_array().unwrap().len(), options);
+        };
+        let claim = |class: &str| {
+            format!(
+                "{{kind: PersistentVolumeClaim, metadata: {{name: c}}, spec: {{storageClassName: {class}}}}}"
+            )
+        };
+        let claimed = sample(
+            Profile::AksAzl3,
+            "persistentVolumeClaim: {claimName: c}",
+            "mountPath: /a",
+        );
+        direct(&claimed.clone().with(&claim("cc-local-csi")), "blk", 0);
+        direct(
+            &claimed.clone().with(&claim("azurefile-csi-kata-cc")),
+            "smb",
+            7,
+        );
+        let other = claimed.with(&claim("standard")).made();
+        assert_eq!(mount_at(&other, "/a")["source"], "$(sfprefix)a$");
+        let ephemeral = sample(
+            Profile::Aks3_15,
+            "ephemeral: {volumeClaimTemplate: {spec: {storageClassName: cc-managed-csi}}}",
+            "mountPath: /a",
+        );
+        direct(&ephemeral, "blk", 0);
+        let template = Sample::new(Profile::AksAzl3)
+            .kind("StatefulSet")
+            .container("volumeMounts: [{name: claim, mountPath: /a}]");
+        direct(&template, "blk", 0);
+    }
+
+    #[test]
+    fn volumes_of_the_image_are_there_unless_the_pod_mounts_over_them() {
+        let mut image = sample(Profile::Aks3_15, "configMap: {name: m}", "mountPath: /b");
+        image.facts.config.volumes = vec!["/a.d".to_owned(), "/b".to_owned()];
+        let made = image.made();
+        assert_eq!(mount_at(&made, "/a.d")["source"], r"$(sfprefix)a\.d$");
+        assert_eq!(
+            mount_at(&made, "/b")["options"],
+            json!(["rbind", "rprivate", "ro"])
+        );
+        assert_eq!(storages(&made).len(), 2);
+        image.profile = Profile::AksAzl3;
+        image.settings = Settings::built_in(Profile::AksAzl3).unwrap();
+        assert_eq!(mount_at(&image.made(), "/a.d"), Value::Null);
+    }
+
+    #[test]
+    fn a_mount_of_no_volume_is_refused() {
+        let lost =
+            Sample::new(Profile::AksAzl3).container("volumeMounts: [{name: lost, mountPath: /a}]");
+        let error = lost.refused();
+        assert_eq!(error.kind(), ErrorKind::Manifest);
+        assert_eq!(error.path(), Some("c.volumeMounts"));
+    }
+}
