@@ -81,6 +81,18 @@ impl Profile {
         }
     }
 
+    /// Whether the agent keeps state from one request to the next.
+    #[must_use]
+    pub const fn has_state(self) -> bool {
+        !matches!(self, Self::AksAzl3)
+    }
+
+    /// Whether the agent's engine speaks the older dialect of Rego.
+    #[must_use]
+    pub const fn is_rego_v0(self) -> bool {
+        !matches!(self, Self::Kata)
+    }
+
     /// Whether layers are proved by their dm-verity root hashes.
     const fn has_verity(self) -> bool {
         !matches!(self, Self::Kata)
