@@ -4,40 +4,52 @@ import future.keywords.every
 import future.keywords.if
 import future.keywords.in
 
-# Devices that are passed through to a container. Each is a VFIO group and is named by one annotation
-# of the container device interface; a group is plugged before the container starts or with it.
+# Devices that are passed through to a container: disks, which the data name by their path, and cards.
+# Each card is a VFIO group and is named by one annotation of the container device interface; a group
+# is plugged before the container starts or with it.
 
 devices_allowed(container) if {
-	count(object.get(container, "devices", [])) == 0
-	count(request.devices) == 0
+	allowed := object.get(container, "devices", [])
+	paths := {one.container_path | some one in allowed; one.type_ == ""}
+	cards := [one | some one in allowed; one.type_ != ""]
+	disks := [device | some device in request.devices; device.container_path in paths]
+	count({device.container_path | some device in disks}) == count(disks)
+	every device in disks {
+		device.type_ in {"blk", "blk-ccw", "mmioblk", "scsi"}
+	}
+	cards_allowed(container, cards, [device | some device in request.devices; not device.container_path in paths])
 }
 
-devices_allowed(container) if {
-	number := count(container.devices)
-	number > 0
+cards_allowed(container, cards, given) if {
+	count(cards) == 0
+	count(given) == 0
+}
+
+cards_allowed(container, cards, given) if {
+	count(cards) > 0
 	groups := {group |
 		some key, _ in request.OCI.Annotations
 		some pattern, _ in container.runtime_anno_patterns
 		regex.match(pattern, key)
 		group := regex.find_n(`[0-9]+$`, key, 1)[0]
 	}
-	count(groups) == number
-	devices_of_groups(container, groups)
+	count(groups) == count(cards)
+	cards_of_groups(cards, given, groups)
 }
 
 # Plugged before: the agent finds them by the annotations alone.
-devices_of_groups(container, groups) if count(request.devices) == 0
+cards_of_groups(cards, given, groups) if count(given) == 0
 
-devices_of_groups(container, groups) if {
-	count(request.devices) == count(container.devices)
+cards_of_groups(cards, given, groups) if {
+	count(given) == count(cards)
 	groups == {group |
-		some device in request.devices
-		group := device_group(container, device)
+		some device in given
+		group := card_group(cards, device)
 	}
 }
 
-device_group(container, device) := group if {
-	some allowed in container.devices
+card_group(cards, device) := group if {
+	some allowed in cards
 	allowed.type_ == device.type_
 	allowed.vm_path == device.vm_path
 	startswith(device.container_path, allowed.container_path)

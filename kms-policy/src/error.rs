@@ -18,6 +18,8 @@ pub enum ErrorKind {
     Rules,
     /// A request is not of its form.
     Request,
+    /// A key-release policy is wrong.
+    Release,
     /// Something could not be fetched from a registry.
     Registry,
     /// A file could not be read or written.
@@ -37,6 +39,7 @@ impl ErrorKind {
             Self::Image => "image",
             Self::Rules => "rules",
             Self::Request => "request",
+            Self::Release => "release",
             Self::Registry => "registry",
             Self::Io => "io",
             Self::Internal => "internal",
@@ -55,6 +58,7 @@ impl ErrorKind {
             Self::Image => "make the lock file of images anew",
             Self::Rules => "correct the rules",
             Self::Request => "correct the request where it is named",
+            Self::Release => "correct the release policy where it is named",
             Self::Registry => "check the image's name, the network and the credentials",
             Self::Io => "check the path and its permissions",
             Self::Internal => "report this as a defect",

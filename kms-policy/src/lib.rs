@@ -14,7 +14,8 @@
 //! - [`annotate`] puts it into the pod's file, and changes nothing else there;
 //! - `evaluate` judges requests by a policy, as the agent does, and says why one was denied (feature
 //!   `evaluate`);
-//! - [`explain`], [`diff`] and [`lint`] tell a person what is in a policy.
+//! - [`explain`], [`diff`] and [`lint`] tell a person what is in a policy;
+//! - [`release`] is the policy of a key that only such a pod may have.
 //!
 //! No network, no clock; files only where a path is given.
 //!
@@ -58,6 +59,7 @@ pub mod initdata;
 pub mod lint;
 pub mod manifest;
 mod policy;
+pub mod release;
 pub mod rules;
 pub mod settings;
 

@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use serde_json::Value;
 
 use super::sections::Section;
 use crate::settings::MountSettings;
@@ -24,10 +23,10 @@ pub struct PolicyData {
     pub request_defaults: Section,
     /// Devices.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub devices: Option<Value>,
+    pub devices: Option<Section>,
     /// How the cluster runs pods.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub cluster_config: Option<Value>,
+    pub cluster_config: Option<Section>,
 }
 
 impl PolicyData {
@@ -53,7 +52,7 @@ pub struct ContainerData {
     pub storages: Vec<Storage>,
     /// Devices that are passed through to it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub devices: Option<Vec<PassedDevice>>,
+    pub devices: Option<Vec<Device>>,
     /// Whether it shares the pod's process namespace.
     pub sandbox_pidns: bool,
     /// Commands that may be run in it.
@@ -61,25 +60,36 @@ pub struct ContainerData {
     /// Its variables by name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub env_map: Option<BTreeMap<String, String>>,
-    /// Annotations that the runtime adds, both parts as regular expressions.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub runtime_anno_patterns: BTreeMap<String, String>,
+    /// Annotations that the runtime adds, by an expression for the name, with one for the value.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub runtime_anno_patterns: Option<BTreeMap<String, String>>,
 }
 
 /// A device that is passed through to a container.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
 #[non_exhaustive]
-pub struct PassedDevice {
-    /// Always empty: the node chooses it.
+pub struct Device {
+    /// Always empty: it is known when the pod runs.
     pub id: String,
     /// Its kind.
     pub type_: String,
     /// Always empty.
     pub vm_path: String,
-    /// What its path in the guest starts with.
+    /// Where the container has it, or where such paths begin.
     pub container_path: String,
     /// Always empty.
     pub options: Vec<String>,
+}
+
+/// A device file in a container.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+#[non_exhaustive]
+pub struct LinuxDevice {
+    /// Its kind; empty for any.
+    pub r#type: String,
+    /// Where it is.
+    pub path: String,
 }
 
 /// A command that may be run in a container.
@@ -198,7 +208,7 @@ pub struct Linux {
     pub readonly_paths: Vec<String>,
     /// Devices.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub devices: Option<Vec<Value>>,
+    pub devices: Option<Vec<LinuxDevice>>,
     /// Kernel parameters that may be set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sysctl: Option<BTreeMap<String, String>>,

@@ -34,9 +34,9 @@ impl Environment<'_> {
         };
         if let Some(container) = container {
             if container.tty {
-                add(&mut env, "TERM=xterm".to_owned());
+                env.push("TERM=xterm".to_owned());
             }
-            add(&mut env, "HOSTNAME=$(host-name)".to_owned());
+            env.push("HOSTNAME=$(host-name)".to_owned());
             for variable in &container.env {
                 if let Some(value) = self.value(variable)? {
                     add(&mut env, format!("{}={value}", variable.name));
@@ -46,11 +46,11 @@ impl Environment<'_> {
                 self.all_of(from, &mut env)?;
             }
         }
+        substitute_variables(&mut env)?;
         let settings = self.settings.container(container.is_none());
         for variable in &settings.process.env {
             add(&mut env, variable.clone());
         }
-        substitute_variables(&mut env);
         Ok(env)
     }
 
@@ -116,10 +116,12 @@ impl Environment<'_> {
             .cluster_config
             .default_namespace
             .as_deref();
-        if self.profile == Profile::AksAzl3 {
-            names::namespace(self.workload, default)
-        } else {
+        let default = default.filter(|_| self.profile == Profile::AksAzl3);
+        let namespace = names::namespace(self.workload, default);
+        if namespace.is_empty() {
             "$(sandbox-namespace)".to_owned()
+        } else {
+            namespace
         }
     }
 
@@ -198,50 +200,290 @@ pub(super) fn by_name(env: &[String]) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// Replaces `$(NAME)` in values until nothing changes. Only variables with exactly one equals sign
-/// take part, as the rules can split no others.
-fn substitute_variables(env: &mut [String]) {
+/// Replaces `$(NAME)` in values until nothing changes.
+fn substitute_variables(env: &mut [String]) -> Result<(), Error> {
     for _ in 0..MAX_ROUNDS {
-        let values = simple(env);
-        let mut changed = false;
-        for variable in env.iter_mut() {
-            let replaced = replace(variable, &values);
-            if replaced != *variable {
-                *variable = replaced;
-                changed = true;
-            }
+        let mut replaced = Vec::with_capacity(env.len());
+        let values = Values::of(env);
+        let mut room = MAX_LEN;
+        for variable in &*env {
+            replaced.push(values.replace(variable, &mut room)?);
         }
-        if !changed {
-            return;
+        if replaced == env {
+            break;
         }
+        env.clone_from_slice(&replaced);
     }
+    Ok(())
 }
 
 /// Replaces `$(NAME)` in the words of a command.
-pub(super) fn substitute_words(words: &mut [String], env: &[String]) {
-    let values = simple(env);
+pub(super) fn substitute_words(words: &mut [String], env: &[String]) -> Result<(), Error> {
+    let values = Values::of(env);
+    let mut room = MAX_LEN;
     for word in words {
-        *word = replace(word, &values);
+        *word = values.replace(word, &mut room)?;
+    }
+    Ok(())
+}
+
+/// The most that all variables may become by naming each other, in bytes: more than an annotation
+/// holds, and variables can double each other.
+const MAX_LEN: usize = 4 * 1024 * 1024;
+
+/// What can be put in place of a variable's name: values that are known, or whose first unknown is one
+/// that the rules know. Values with a further equals sign take no part, as rules can split no others.
+struct Values<'e>(BTreeMap<&'e str, &'e str>);
+
+impl<'e> Values<'e> {
+    fn of(env: &'e [String]) -> Self {
+        let mut values = BTreeMap::new();
+        for variable in env {
+            if let Some((name, value)) = variable.split_once('=')
+                && !value.contains('=')
+                && first_name(value).is_none_or(|name| OF_RULES.contains(&name))
+            {
+                values.entry(name).or_insert(value);
+            }
+        }
+        Self(values)
+    }
+
+    fn replace(&self, text: &str, room: &mut usize) -> Result<String, Error> {
+        let mut replaced = String::new();
+        let mut rest = text;
+        while let Some(at) = rest.find("$(") {
+            let (before, from) = rest.split_at(at);
+            replaced.push_str(before);
+            let inner = from.get(2..).unwrap_or_default();
+            // Two dollar signs are the sign itself.
+            let is_escaped = before.ends_with('$');
+            let found = inner.split_once(')').filter(|_| !is_escaped);
+            let found = found.and_then(|(name, rest)| Some((self.0.get(name)?, rest)));
+            if let Some((value, after)) = found {
+                replaced.push_str(value);
+                rest = after;
+            } else {
+                replaced.push_str("$(");
+                rest = inner;
+            }
+            if replaced.len() > *room {
+                return Err(too_long());
+            }
+        }
+        replaced.push_str(rest);
+        *room = room.checked_sub(replaced.len()).ok_or_else(too_long)?;
+        Ok(replaced)
     }
 }
 
-fn simple(env: &[String]) -> Vec<(String, String)> {
-    let pairs = env.iter().filter_map(|variable| {
-        let (name, value) = variable.split_once('=')?;
-        (!value.contains('=')).then(|| (format!("$({name})"), value.to_owned()))
-    });
-    pairs.collect()
+fn too_long() -> Error {
+    Error::new(
+        ErrorKind::Manifest,
+        "the variables of a container make each other longer than 4 MiB",
+    )
+    .with_remedy("let variables name each other less often")
 }
 
-/// The longest text that replacing may make, in bytes: variables can double each other.
-const MAX_TEXT: usize = 1024 * 1024;
+/// Names that rules put a value in place of.
+const OF_RULES: [&str; 8] = [
+    "bundle-id",
+    "host-ip",
+    "node-name",
+    "pod-ip",
+    "pod-uid",
+    "sandbox-id",
+    "sandbox-name",
+    "sandbox-namespace",
+];
 
-fn replace(text: &str, values: &[(String, String)]) -> String {
-    let mut text = text.to_owned();
-    for (name, value) in values {
-        if text.contains(name) && !value.contains(&**name) && text.len() < MAX_TEXT {
-            text = text.replace(name, value);
+/// The first name in `$(…)`.
+fn first_name(value: &str) -> Option<&str> {
+    let (_, rest) = value.split_once("$(")?;
+    rest.split_once(')').map(|(name, _)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::support::{ALL, Sample};
+    use super::*;
+
+    fn env(sample: &Sample) -> Vec<String> {
+        let made = sample.made();
+        let env = made["OCI"]["Process"]["Env"].as_array().unwrap().iter();
+        env.map(|variable| variable.as_str().unwrap().to_owned())
+            .collect()
+    }
+
+    /// The value of a variable that is set to this.
+    fn value_of(profile: Profile, metadata: &'static str, from: &str) -> Result<String, Error> {
+        let sample = Sample::new(profile)
+            .metadata(metadata)
+            .container(&format!("env: [{{name: X, valueFrom: {from}}}]"));
+        sample.data()?;
+        let found = env(&sample).into_iter();
+        let mut found = found.filter_map(|it| it.strip_prefix("X=").map(str::to_owned));
+        Ok(found.next().unwrap_or_default())
+    }
+
+    #[test]
+    fn variables_stand_in_genpolicys_order() {
+        let sample = Sample::new(Profile::AksAzl3)
+            .with("{kind: ConfigMap, metadata: {name: m}, data: {b: '2', a: '1'}}")
+            .container("tty: true")
+            .container("env: [{name: Z, value: z}, {name: EMPTY}, {name: Z, value: z}]")
+            .container("envFrom: [{configMapRef: {name: m}}]");
+        let expected = [
+            "PATH=/bin",
+            "TERM=xterm",
+            "HOSTNAME=$(host-name)",
+            "Z=z",
+            "EMPTY=",
+            "a=1",
+            "b=2",
+        ];
+        assert_eq!(env(&sample), expected);
+        let pause = sample.pause();
+        assert_eq!(pause["OCI"]["Process"]["Env"], json!(["PATH=/bin"]));
+        let mut bare = Sample::new(Profile::AksAzl3);
+        bare.facts.config.env = None;
+        assert_eq!(env(&bare)[0], DEFAULT_PATH);
+    }
+
+    #[test]
+    fn entries_of_config_maps_and_secrets_become_values() {
+        let sample = Sample::new(Profile::AksAzl3)
+            .with("{kind: ConfigMap, metadata: {name: m}, data: {a: one}}")
+            .with("{kind: Secret, metadata: {name: s}, data: {b: dHdv}, stringData: {c: three}}")
+            .container("env: [{name: A, valueFrom: {configMapKeyRef: {name: m, key: a}}}, {name: B, valueFrom: {secretKeyRef: {name: s, key: b}}}]")
+            .container("envFrom: [{secretRef: {name: s}, prefix: S_}]");
+        assert_eq!(
+            env(&sample)[2..],
+            ["A=one", "B=two", "S_b=two", "S_c=three"]
+        );
+    }
+
+    #[test]
+    fn what_is_missing_is_an_error_unless_it_is_optional() {
+        let missing = Sample::new(Profile::AksAzl3)
+            .container("env: [{name: A, valueFrom: {secretKeyRef: {name: s, key: b}}}]");
+        let error = missing.refused();
+        assert_eq!(error.kind(), ErrorKind::Manifest);
+        assert!(error.remedy().contains("--config-file"));
+        assert_eq!(error.path(), Some("spec.containers[0].env[0]"));
+        let missing = Sample::new(Profile::AksAzl3).container("envFrom: [{secretRef: {name: s}}]");
+        assert_eq!(
+            missing.refused().path(),
+            Some("spec.containers[0].envFrom[0]")
+        );
+        let optional = Sample::new(Profile::AksAzl3)
+            .container(
+                "env: [{name: A, valueFrom: {secretKeyRef: {name: s, key: b, optional: true}}}]",
+            )
+            .container("envFrom: [{configMapRef: {name: m, optional: true}}]");
+        assert_eq!(env(&optional).len(), 2);
+    }
+
+    #[test]
+    fn fields_of_the_pod_become_what_rules_fill_in() {
+        for profile in ALL {
+            for (path, expected) in [
+                ("metadata.name", "$(sandbox-name)"),
+                ("metadata.namespace", "ns"),
+                ("metadata.uid", "$(pod-uid)"),
+                ("status.hostIP", "$(host-ip)"),
+                ("status.podIP", "$(pod-ip)"),
+                ("spec.nodeName", "$(node-name)"),
+                ("spec.serviceAccountName", "default"),
+                ("metadata.labels['a.b/c']", "label"),
+                ("metadata.annotations['d']", "note"),
+            ] {
+                let metadata =
+                    "{name: web, namespace: ns, labels: {a.b/c: label}, annotations: {d: note}}";
+                let from = format!("{{fieldRef: {{fieldPath: \"{path}\"}}}}");
+                assert_eq!(value_of(profile, metadata, &from).unwrap(), expected);
+            }
+        }
+        let from = "{fieldRef: {fieldPath: metadata.namespace}}";
+        for (profile, expected) in [
+            (Profile::AksAzl3, "default"),
+            (Profile::Aks3_15, "$(sandbox-namespace)"),
+            (Profile::Kata, "$(sandbox-namespace)"),
+        ] {
+            assert_eq!(value_of(profile, "{name: a}", from).unwrap(), expected);
+        }
+        let sample = Sample::new(Profile::AksAzl3)
+            .pod("serviceAccountName: robot")
+            .container(
+                "env: [{name: X, valueFrom: {fieldRef: {fieldPath: spec.serviceAccountName}}}]",
+            );
+        assert_eq!(env(&sample)[2], "X=robot");
+    }
+
+    #[test]
+    fn what_is_not_known_before_the_pod_runs_is_a_wildcard_or_needs_an_expression() {
+        let absent = "{fieldRef: {fieldPath: \"metadata.annotations['x']\"}}";
+        let resource = "{resourceFieldRef: {resource: limits.cpu}}";
+        for profile in [Profile::AksAzl3, Profile::Kata] {
+            let value = |from| value_of(profile, "{name: a}", from).unwrap();
+            assert_eq!(value(absent), "$(todo-annotation)");
+            assert_eq!(value(resource), "$(resource-field)");
+        }
+        for from in [absent, resource] {
+            let error = value_of(Profile::Aks3_15, "{name: a}", from).unwrap_err();
+            assert!(error.remedy().contains("allow_env_regex_map"));
+        }
+        for path in ["metadata.labels['x']", "status.phase", "metadata.labels"] {
+            let from = format!("{{fieldRef: {{fieldPath: \"{path}\"}}}}");
+            let error = value_of(Profile::AksAzl3, "{name: a}", &from).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Unsupported, "{path}");
         }
     }
-    text
+
+    #[test]
+    fn names_are_replaced_until_nothing_changes() {
+        let mut values: Vec<_> = [
+            "A=a",
+            "B=$(A)b",
+            "C=$(B)c$(LOST)",
+            "D=x=$(A)",
+            "NODE=$(node-name)",
+            "E=$(NODE)",
+            "HOST=$(host-name)",
+            "F=$(HOST)",
+            "G=$(D)",
+            "LOOP=$(LOOP)",
+            "SIGN=$$(A)",
+        ]
+        .map(str::to_owned)
+        .to_vec();
+        substitute_variables(&mut values).unwrap();
+        assert_eq!(
+            values,
+            [
+                "A=a",
+                "B=ab",
+                "C=abc$(LOST)",
+                // With two equals signs it cannot be told where the value begins.
+                "D=x=a",
+                "NODE=$(node-name)",
+                "E=$(node-name)",
+                "HOST=$(host-name)",
+                "F=$(HOST)",
+                "G=$(D)",
+                "LOOP=$(LOOP)",
+                "SIGN=$$(A)",
+            ]
+        );
+    }
+
+    #[test]
+    fn variables_that_double_each_other_end() {
+        let mut values = vec!["A0=xxxxxxxxxxxxxxxx".to_owned()];
+        values.extend((1..60).map(|n| format!("A{n}=$(A{m})$(A{m})", m = n - 1)));
+        let error = substitute_variables(&mut values).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Manifest);
+    }
 }

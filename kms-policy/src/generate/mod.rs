@@ -8,13 +8,15 @@ mod mounts;
 mod names;
 mod process;
 mod sections;
+#[cfg(test)]
+mod support;
 mod user;
 mod volumes;
 
 use std::collections::BTreeMap;
 
 pub use data::{
-    CapabilitySets, ContainerData, ExecCommand, Linux, Namespace, OciSpec, PassedDevice,
+    CapabilitySets, ContainerData, Device, ExecCommand, Linux, LinuxDevice, Namespace, OciSpec,
     PolicyData, Process, Root, Storage, User,
 };
 pub use sections::Section;
@@ -207,8 +209,8 @@ impl<'a> Generator<'a> {
             common: sections::common(self.settings)?,
             sandbox: sections::sandbox(self.settings)?,
             request_defaults: sections::request_defaults(self.settings)?,
-            devices: sections::of_kata(self.settings, self.profile, "devices"),
-            cluster_config: sections::of_kata(self.settings, self.profile, "cluster_config"),
+            devices: sections::devices(self.settings, self.profile),
+            cluster_config: sections::cluster_config(self.settings, self.profile)?,
         })
     }
 
@@ -277,7 +279,6 @@ impl<'a> Generator<'a> {
         let process = process::process(&environment, image, facts, container)?;
         let is_aks_3_15 = self.profile == Profile::Aks3_15;
         let env_map = is_aks_3_15.then(|| environment::by_name(&process.env));
-        let passed = devices::devices(self.settings, self.profile, container)?;
         let config = &self.settings.typed.kata_config;
         let by_profile = self.profile.oci_version();
         let version = config.oci_version.as_deref().unwrap_or(by_profile);
@@ -291,13 +292,15 @@ impl<'a> Generator<'a> {
                 linux: self.linux(workload, container),
             },
             storages,
-            devices: passed.devices,
+            devices: (self.profile != Profile::AksAzl3)
+                .then(|| devices::of_container(self.settings, container)),
             sandbox_pidns: container.is_some() && workload.pod.share_process_namespace,
             exec_commands: container
                 .map(|it| self.exec_commands(it))
                 .unwrap_or_default(),
             env_map,
-            runtime_anno_patterns: passed.annotations,
+            runtime_anno_patterns: (self.profile == Profile::Kata)
+                .then(|| devices::annotations(self.settings, container)),
         })
     }
 
@@ -355,16 +358,19 @@ impl<'a> Generator<'a> {
                 );
             }
         }
+        if self.profile == Profile::Kata {
+            annotations.extend(devices::annotations(self.settings, container));
+        }
         annotations.extend(workload.pod_metadata.annotations.clone());
         annotations
     }
 
-    /// The image's name, as containerd will have it.
+    /// The image's name, as containerd will have it. No rules compare it.
     fn image_name(&self, image: &str) -> String {
-        if self.profile == Profile::Kata {
+        if self.profile == Profile::Kata || image.contains(':') {
             image.to_owned()
         } else {
-            with_tag(image)
+            format!("{image}:latest")
         }
     }
 
@@ -372,15 +378,15 @@ impl<'a> Generator<'a> {
         let settings = &self.settings.container(container.is_none()).linux;
         let is_privileged = container.is_some_and(|container| container.security.privileged);
         let paths = |configured: &[String], of_containerd: &[&str]| {
-            if is_privileged {
+            if !configured.is_empty() {
+                configured.to_vec()
+            } else if is_privileged {
                 Vec::new()
-            } else if configured.is_empty() {
+            } else {
                 of_containerd
                     .iter()
                     .map(|path| (*path).to_owned())
                     .collect()
-            } else {
-                configured.to_vec()
             }
         };
         let mut sysctl = settings.sysctl.clone();
@@ -399,7 +405,7 @@ impl<'a> Generator<'a> {
             namespaces: namespaces.collect(),
             masked_paths: paths(&settings.masked_paths, &MASKED_PATHS),
             readonly_paths: paths(&settings.readonly_paths, &READONLY_PATHS),
-            devices: is_newer.then(Vec::new),
+            devices: is_newer.then(|| devices::files(settings, container)),
             sysctl: is_newer
                 .then_some(sysctl)
                 .filter(|sysctl| !sysctl.is_empty()),
@@ -414,5 +420,169 @@ fn with_tag(image: &str) -> String {
         image.to_owned()
     } else {
         format!("{image}:latest")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::support::{ALL, IMAGE, Sample};
+    use super::*;
+
+    fn annotations(container: &Value) -> Value {
+        container["OCI"]["Annotations"].clone()
+    }
+
+    #[test]
+    fn annotations_say_what_a_container_is() {
+        let sample = Sample::new(Profile::AksAzl3).metadata(
+            "{name: web, annotations: {note: mine, io.katacontainers.config.agent.policy: old}}",
+        );
+        let (pause, made) = (annotations(&sample.pause()), annotations(&sample.made()));
+        assert_eq!(pause["io.kubernetes.cri.container-type"], "sandbox");
+        assert_eq!(made["io.kubernetes.cri.container-type"], "container");
+        assert_eq!(
+            made["io.katacontainers.pkg.oci.container_type"],
+            "pod_container"
+        );
+        assert_eq!(made["io.kubernetes.cri.container-name"], "c");
+        assert_eq!(made["io.kubernetes.cri.image-name"], IMAGE);
+        assert_eq!(
+            pause["nerdctl/network-namespace"],
+            format!("^/var/run/netns/cni-{UUID}$")
+        );
+        for found in [&pause, &made] {
+            assert_eq!(found["note"], "mine");
+            assert_eq!(found.get(POLICY_ANNOTATION), None);
+        }
+    }
+
+    #[test]
+    fn a_pod_on_the_nodes_network_has_another_namespace_of_it() {
+        let sample = Sample::new(Profile::AksAzl3).pod("hostNetwork: true");
+        let name = annotations(&sample.pause())["nerdctl/network-namespace"].clone();
+        assert_eq!(name, format!("^/var/run/netns/cnitest-{UUID}$"));
+        let kinds = |container: &Value| {
+            let kinds = container["OCI"]["Linux"]["Namespaces"]
+                .as_array()
+                .unwrap()
+                .iter();
+            kinds.map(|kind| kind["Type"].clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(kinds(&sample.pause()), ["ipc", "mount"]);
+        assert_eq!(kinds(&sample.made()), ["ipc", "uts", "mount"]);
+    }
+
+    #[test]
+    fn processes_are_shared_by_workloads_alone() {
+        let sample = Sample::new(Profile::AksAzl3).pod("shareProcessNamespace: true");
+        assert_eq!(sample.pause()["sandbox_pidns"], false);
+        assert_eq!(sample.made()["sandbox_pidns"], true);
+    }
+
+    #[test]
+    fn kernel_parameters_are_added_to_those_of_the_settings() {
+        let sample = Sample::new(Profile::Kata)
+            .pod("securityContext: {sysctls: [{name: kernel.shm_rmid_forced, value: '1'}]}");
+        let sysctl = sample.made()["OCI"]["Linux"]["Sysctl"].clone();
+        assert_eq!(sysctl["kernel.shm_rmid_forced"], "1");
+        assert_eq!(sysctl["net.ipv4.ip_unprivileged_port_start"], "0");
+        let old = Sample::new(Profile::AksAzl3).made();
+        assert_eq!(old["OCI"]["Linux"].get("Sysctl"), None);
+    }
+
+    #[test]
+    fn probes_and_hooks_may_be_run() {
+        let fields = "livenessProbe: {exec: {command: [a, b]}}\n  readinessProbe: {httpGet: {path: /, port: 80}}\n  startupProbe: {exec: {command: [c]}}\n  lifecycle: {preStop: {exec: {command: [e]}}, postStart: {exec: {command: [d]}}}";
+        for (profile, expected) in [
+            (Profile::AksAzl3, json!(["a b", "c", "d", "e"])),
+            (Profile::Aks3_15, json!([["a", "b"], ["c"], ["d"], ["e"]])),
+            (Profile::Kata, json!([["a", "b"], ["c"], ["d"], ["e"]])),
+        ] {
+            let sample = Sample::new(profile).container(fields);
+            assert_eq!(sample.made()["exec_commands"], expected);
+            assert_eq!(sample.pause()["exec_commands"], json!([]));
+        }
+    }
+
+    #[test]
+    fn init_containers_stand_behind_the_pause_container_the_last_one_first() {
+        let sample = Sample::new(Profile::AksAzl3).pod(&format!(
+            "initContainers: [{{name: one, image: {IMAGE}}}, {{name: two, image: {IMAGE}}}]"
+        ));
+        let names = sample.containers().into_iter().skip(1);
+        let names = names.map(|it| annotations(&it)["io.kubernetes.cri.container-name"].clone());
+        assert_eq!(names.collect::<Vec<_>>(), ["two", "one", "c"]);
+    }
+
+    #[test]
+    fn a_reference_means_its_tag_and_is_named_as_it_is_written() {
+        for (image, with_tag_, name) in [
+            ("a/b", "a/b:latest", "a/b:latest"),
+            ("a/b:1", "a/b:1", "a/b:1"),
+            ("a/b@sha256:00", "a/b@sha256:00", "a/b@sha256:00"),
+            ("host:5000/b", "host:5000/b:latest", "host:5000/b"),
+        ] {
+            assert_eq!(with_tag(image), with_tag_);
+            let settings = Settings::built_in(Profile::AksAzl3).unwrap();
+            let images = ImageLock::default();
+            let generator = Generator::new(Profile::AksAzl3, &settings, &images);
+            assert_eq!(generator.image_name(image), name);
+        }
+    }
+
+    #[test]
+    fn the_runtimes_version_is_the_settings_or_the_profiles() {
+        for (profile, version) in [
+            (Profile::AksAzl3, "1.1.0-rc.1"),
+            (Profile::Aks3_15, "1.2.0"),
+            (Profile::Kata, "1.1.0"),
+        ] {
+            assert_eq!(Sample::new(profile).made()["OCI"]["Version"], version);
+        }
+        let mut sample = Sample::new(Profile::AksAzl3);
+        sample.settings.typed.kata_config.oci_version = Some("1.3.0".to_owned());
+        assert_eq!(sample.made()["OCI"]["Version"], "1.3.0");
+    }
+
+    #[test]
+    fn layers_are_proved_where_the_profile_does() {
+        for profile in ALL {
+            let count = Sample::new(profile).made()["storages"]
+                .as_array()
+                .unwrap()
+                .len();
+            assert_eq!(count, if profile == Profile::Kata { 0 } else { 2 });
+        }
+        let mut sample = Sample::new(Profile::AksAzl3);
+        sample.facts.layers[0].verity = None;
+        assert_eq!(sample.refused().kind(), ErrorKind::Image);
+        sample.facts.layers.clear();
+        assert_eq!(sample.refused().kind(), ErrorKind::Image);
+    }
+
+    #[test]
+    fn sections_are_those_of_the_profile_in_their_order() {
+        let keys = |profile| {
+            let data = Sample::new(profile).data().unwrap();
+            let keys = data
+                .as_object()
+                .unwrap()
+                .keys()
+                .cloned()
+                .collect::<Vec<_>>();
+            (keys, data)
+        };
+        let (aks, _) = keys(Profile::AksAzl3);
+        assert_eq!(aks, ["common", "containers", "request_defaults", "sandbox"]);
+        let (kata, data) = keys(Profile::Kata);
+        assert_eq!(kata.len(), 6);
+        assert_eq!(
+            data["devices"],
+            json!({"vfio": {"device_path": "/dev/vfio/devices/vfio", "nvidia": {}}})
+        );
+        assert_eq!(data["common"].get("image_layer_verification"), None);
+        assert_eq!(data["cluster_config"]["guest_pull"], true);
     }
 }

@@ -127,3 +127,93 @@ pub(super) fn shared_source(path: &str) -> String {
     let name = path.trim_end_matches('/').rsplit('/').next();
     format!("$(sfprefix){}$", name.unwrap_or_default())
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::super::Profile;
+    use super::super::support::Sample;
+
+    fn destinations(container: &Value) -> Vec<String> {
+        let mounts = container["OCI"]["Mounts"].as_array().unwrap().iter();
+        mounts
+            .map(|mount| mount["destination"].as_str().unwrap().to_owned())
+            .collect()
+    }
+
+    fn options(container: &Value, destination: &str) -> Value {
+        let mounts = container["OCI"]["Mounts"].as_array().unwrap().iter();
+        let mut found = mounts.filter(|mount| mount["destination"] == destination);
+        found.next().unwrap()["options"].clone()
+    }
+
+    #[test]
+    fn mounts_stand_in_genpolicys_order() {
+        let sample = Sample::new(Profile::AksAzl3);
+        let of_all = [
+            "/proc",
+            "/dev",
+            "/dev/pts",
+            "/dev/shm",
+            "/dev/mqueue",
+            "/sys",
+        ];
+        let pause: Vec<_> = of_all.into_iter().chain(["/etc/resolv.conf"]).collect();
+        assert_eq!(destinations(&sample.pause()), pause);
+        let others = [
+            "/sys/fs/cgroup",
+            "/etc/hosts",
+            "/dev/termination-log",
+            "/etc/hostname",
+            "/etc/resolv.conf",
+            "/var/run/secrets/kubernetes.io/serviceaccount",
+            "/var/run/secrets/azure/tokens",
+        ];
+        let made: Vec<_> = of_all.into_iter().chain(others).collect();
+        assert_eq!(destinations(&sample.made()), made);
+    }
+
+    #[test]
+    fn a_privileged_container_may_write_to_the_kernel() {
+        let made = Sample::new(Profile::AksAzl3)
+            .container("securityContext: {privileged: true}")
+            .made();
+        assert_eq!(options(&made, "/sys")[3], "rw");
+        assert_eq!(options(&made, "/sys/fs/cgroup")[4], "rw");
+        assert_eq!(made["OCI"]["Linux"]["MaskedPaths"], json!([]));
+        assert_eq!(made["OCI"]["Linux"]["ReadonlyPaths"], json!([]));
+        let plain = Sample::new(Profile::AksAzl3).made();
+        assert_eq!(options(&plain, "/sys")[3], "ro");
+        let masked = plain["OCI"]["Linux"]["MaskedPaths"].as_array().unwrap();
+        assert!(masked.contains(&json!("/proc/kcore")));
+    }
+
+    #[test]
+    fn a_root_that_cannot_be_written_makes_its_files_so() {
+        let made = Sample::new(Profile::AksAzl3)
+            .container("securityContext: {readOnlyRootFilesystem: true}")
+            .made();
+        assert_eq!(made["OCI"]["Root"]["Readonly"], true);
+        for file in ["/etc/hostname", "/etc/resolv.conf"] {
+            assert_eq!(options(&made, file), json!(["rbind", "rprivate", "ro"]));
+        }
+        assert_eq!(
+            options(&made, "/etc/hosts"),
+            json!(["rbind", "rprivate", "rw"])
+        );
+    }
+
+    #[test]
+    fn last_words_are_where_the_manifest_says() {
+        let made = Sample::new(Profile::AksAzl3)
+            .container("terminationMessagePath: /tmp/last.log")
+            .made();
+        assert!(!destinations(&made).contains(&"/dev/termination-log".to_owned()));
+        let mounts = made["OCI"]["Mounts"].as_array().unwrap();
+        let last = mounts
+            .iter()
+            .find(|it| it["destination"] == "/tmp/last.log");
+        assert_eq!(last.unwrap()["source"], "$(sfprefix)last.log$");
+    }
+}

@@ -62,3 +62,74 @@ pub(super) fn escape(text: &str) -> String {
     }
     escaped
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::support::Sample;
+    use super::*;
+
+    const KEY: &str = "io.kubernetes.cri.sandbox-name";
+
+    fn name(profile: Profile, kind: &'static str, metadata: &'static str) -> Option<String> {
+        let sample = Sample::new(profile).kind(kind).metadata(metadata);
+        let annotations = &sample.pause()["OCI"]["Annotations"];
+        annotations[KEY].as_str().map(str::to_owned)
+    }
+
+    #[test]
+    fn a_pod_has_its_name_and_others_one_that_their_kind_makes() {
+        const S: &str = "-[bcdfghjklmnpqrstvwxz2456789]{5,}";
+        for (kind, of_kata) in [
+            ("Pod", "^web$".to_owned()),
+            ("Deployment", format!("^web-[a-z0-9]{{1,}}{S}$")),
+            ("DaemonSet", format!("^web{S}$")),
+            ("ReplicaSet", format!("^web{S}$")),
+            ("ReplicationController", format!("^web{S}$")),
+            ("StatefulSet", "^web-[0-9]+$".to_owned()),
+            ("Job", format!("^web(-[0-9]+)?{S}$")),
+            ("CronJob", format!("^web-[0-9]+(-[0-9]+)?{S}$")),
+        ] {
+            let metadata = "{name: web}";
+            assert_eq!(name(Profile::Kata, kind, metadata), Some(of_kata), "{kind}");
+            let is_pod = kind == "Pod";
+            let aks = name(Profile::AksAzl3, kind, metadata);
+            assert_eq!(aks, is_pod.then(|| "web".to_owned()), "{kind}");
+            let aks = name(Profile::Aks3_15, kind, metadata);
+            assert_eq!(aks, is_pod.then(|| "^web$".to_owned()), "{kind}");
+        }
+    }
+
+    #[test]
+    fn a_generated_name_begins_as_it_says() {
+        let of = |profile| name(profile, "Pod", "{generateName: web.}").unwrap();
+        assert_eq!(of(Profile::AksAzl3), "$(generated-name)");
+        assert_eq!(of(Profile::Aks3_15), r"^web\.[a-z0-9.-]*[a-z0-9]$");
+        assert_eq!(
+            of(Profile::Kata),
+            r"^web\.[bcdfghjklmnpqrstvwxz2456789]{5,}$"
+        );
+    }
+
+    #[test]
+    fn what_means_something_in_an_expression_is_escaped() {
+        assert_eq!(escape("a.b-c"), r"a\.b\-c");
+        assert_eq!(
+            name(Profile::Kata, "Pod", "{name: a.b}").unwrap(),
+            r"^a\.b$"
+        );
+    }
+
+    #[test]
+    fn a_namespace_that_is_not_named_is_the_default_one_or_any() {
+        let namespace = |profile, metadata| {
+            let sample = Sample::new(profile).metadata(metadata);
+            sample.pause()["OCI"]["Annotations"]["io.kubernetes.cri.sandbox-namespace"].clone()
+        };
+        assert_eq!(namespace(Profile::AksAzl3, "{name: a}"), "default");
+        assert_eq!(namespace(Profile::Aks3_15, "{name: a}"), "");
+        assert_eq!(namespace(Profile::Kata, "{name: a}"), "");
+        for profile in super::super::support::ALL {
+            assert_eq!(namespace(profile, "{name: a, namespace: b}"), "b");
+        }
+    }
+}

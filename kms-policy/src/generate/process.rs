@@ -6,7 +6,7 @@ use super::environment::{self, Environment};
 use super::user::user;
 use crate::Error;
 use crate::image::ImageFacts;
-use crate::manifest::{Container, Workload};
+use crate::manifest::{Container, ContainerSecurity, Workload};
 use crate::settings::Settings;
 
 pub(super) fn process(
@@ -29,7 +29,7 @@ pub(super) fn process(
         }
     }
     let mut substituted = args.clone();
-    environment::substitute_words(&mut substituted, &env);
+    environment::substitute_words(&mut substituted, &env)?;
     let keeps_both = profile == Profile::Aks3_15;
     let cwd = container
         .and_then(|container| container.working_dir.clone())
@@ -67,20 +67,22 @@ fn words(facts: &ImageFacts, container: Option<&Container>) -> Vec<String> {
 }
 
 fn capabilities(settings: &Settings, container: Option<&Container>) -> CapabilitySets {
-    let mut names = vec!["$(default_caps)".to_owned()];
-    if let Some(container) = container {
-        let security = &container.security;
-        if security.privileged {
-            names = vec!["$(privileged_caps)".to_owned()];
-        } else {
-            let defaults = &settings.typed.common.capabilities.default_caps;
-            names = adjusted(
-                names,
-                defaults,
-                &security.added_capabilities,
-                &security.dropped_capabilities,
-            );
-        }
+    let known = &settings.typed.common.capabilities;
+    let security = container.map(|container| &container.security);
+    let is_privileged = security.is_some_and(|security| security.privileged);
+    let mut names = if is_privileged {
+        known.privileged_caps.clone()
+    } else {
+        known.default_caps.clone()
+    };
+    if let Some(security) = security {
+        adjust(&mut names, &known.privileged_caps, security);
+    }
+    // Rules have a short form for both lists.
+    if names == known.default_caps {
+        names = vec!["$(default_caps)".to_owned()];
+    } else if names == known.privileged_caps {
+        names = vec!["$(privileged_caps)".to_owned()];
     }
     CapabilitySets {
         bounding: names.clone(),
@@ -90,32 +92,26 @@ fn capabilities(settings: &Settings, container: Option<&Container>) -> Capabilit
     }
 }
 
-/// The default ones without those that are dropped and with those that are added.
-fn adjusted(
-    mut names: Vec<String>,
-    defaults: &[String],
-    added: &[String],
-    dropped: &[String],
-) -> Vec<String> {
-    if added.is_empty() && dropped.is_empty() {
-        return names;
-    }
-    names = defaults.to_vec();
-    for name in dropped {
-        if name == "ALL" {
+/// Takes away what is dropped, then adds what is added.
+fn adjust(names: &mut Vec<String>, all: &[String], security: &ContainerSecurity) {
+    for name in &security.dropped_capabilities {
+        if name.eq_ignore_ascii_case("ALL") {
             names.clear();
         } else {
             let name = with_prefix(name);
             names.retain(|known| *known != name);
         }
     }
-    for name in added {
+    for name in &security.added_capabilities {
+        if name.eq_ignore_ascii_case("ALL") {
+            *names = all.to_vec();
+            continue;
+        }
         let name = with_prefix(name);
         if !names.contains(&name) {
             names.push(name);
         }
     }
-    names
 }
 
 fn with_prefix(name: &str) -> String {
@@ -136,5 +132,112 @@ fn no_new_privileges(
     match own.or(workload.pod.security.allow_privilege_escalation) {
         Some(allowed) => !allowed,
         None => settings.container(false).process.no_new_privileges,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::super::support::Sample;
+    use super::*;
+
+    fn made(fields: &[&str]) -> Value {
+        let sample = Sample::new(Profile::AksAzl3);
+        let sample = fields
+            .iter()
+            .fold(sample, |sample, field| sample.container(field));
+        sample.made()["OCI"]["Process"].clone()
+    }
+
+    #[test]
+    fn a_command_hides_the_images_and_arguments_hide_its_cmd() {
+        for (fields, expected) in [
+            (&[][..], json!(["/entry", "serve"])),
+            (&["args: [a, b]"], json!(["/entry", "a", "b"])),
+            (&["command: [/c]"], json!(["/c"])),
+            (&["command: [/c]", "args: [a]"], json!(["/c", "a"])),
+            (&["command: []", "args: []"], json!(["/entry", "serve"])),
+        ] {
+            assert_eq!(made(fields)["Args"], expected, "{fields:?}");
+        }
+        let pause = Sample::new(Profile::AksAzl3).pause();
+        assert_eq!(pause["OCI"]["Process"]["Args"], json!(["/pause"]));
+        assert_eq!(pause["OCI"]["Process"]["NoNewPrivileges"], true);
+        assert_eq!(pause["OCI"]["Root"]["Readonly"], true);
+    }
+
+    #[test]
+    fn variables_are_replaced_in_arguments() {
+        let sample = Sample::new(Profile::Aks3_15)
+            .container("env: [{name: A, value: x}]")
+            .container("args: [\"$(A)-$(A)\", $(B)]");
+        let process = sample.made()["OCI"]["Process"].clone();
+        assert_eq!(process["Args"], json!(["/entry", "$(A)-$(A)", "$(B)"]));
+        assert_eq!(process["DeprecatedArgs"], json!(["/entry", "x-x", "$(B)"]));
+        let old = made(&["env: [{name: A, value: x}]", "args: [\"$(A)-$(A)\"]"]);
+        assert_eq!(old["Args"], json!(["/entry", "x-x"]));
+        assert_eq!(old.get("DeprecatedArgs"), None);
+    }
+
+    #[test]
+    fn the_working_directory_is_the_manifests_then_the_images() {
+        assert_eq!(made(&[])["Cwd"], "/");
+        assert_eq!(made(&["workingDir: /a"])["Cwd"], "/a");
+        let mut sample = Sample::new(Profile::AksAzl3);
+        sample.facts.config.working_dir = Some("/srv".to_owned());
+        assert_eq!(sample.made()["OCI"]["Process"]["Cwd"], "/srv");
+        let sample = sample.container("workingDir: /a");
+        assert_eq!(sample.made()["OCI"]["Process"]["Cwd"], "/a");
+    }
+
+    #[test]
+    fn capabilities_are_dropped_then_added() {
+        let caps = |security: &str| {
+            let made = made(&[&format!("securityContext: {{{security}}}")]);
+            let sets = &made["Capabilities"];
+            assert_eq!(sets["Bounding"], sets["Effective"]);
+            assert_eq!(sets["Bounding"], sets["Permitted"]);
+            assert_eq!(
+                (&sets["Ambient"], &sets["Inheritable"]),
+                (&json!([]), &json!([]))
+            );
+            sets["Bounding"].clone()
+        };
+        let defaults = json!(["$(default_caps)"]);
+        let all = json!(["$(privileged_caps)"]);
+        assert_eq!(made(&[])["Capabilities"]["Bounding"], defaults);
+        assert_eq!(caps("capabilities: {add: [CHOWN]}"), defaults);
+        assert_eq!(caps("capabilities: {drop: [SYS_TIME]}"), defaults);
+        assert_eq!(caps("capabilities: {drop: [ALL]}"), json!([]));
+        assert_eq!(
+            caps("capabilities: {drop: [all], add: [NET_ADMIN, CAP_CHOWN]}"),
+            json!(["CAP_NET_ADMIN", "CAP_CHOWN"])
+        );
+        let fewer = caps("capabilities: {drop: [CHOWN]}");
+        assert_eq!(fewer.as_array().unwrap().len(), 13);
+        assert!(!fewer.as_array().unwrap().contains(&json!("CAP_CHOWN")));
+        assert_eq!(caps("privileged: true"), all);
+        assert_eq!(caps("capabilities: {add: [ALL]}"), all);
+        let fewer = caps("privileged: true, capabilities: {drop: [SYS_ADMIN]}");
+        assert_eq!(fewer.as_array().unwrap().len(), 40);
+    }
+
+    #[test]
+    fn rights_may_be_gained_unless_the_manifest_says_no() {
+        for (context, expected) in [
+            ("{}", false),
+            ("{allowPrivilegeEscalation: true}", false),
+            ("{allowPrivilegeEscalation: false}", true),
+        ] {
+            let made = made(&[&format!("securityContext: {context}")]);
+            assert_eq!(made["NoNewPrivileges"], expected, "{context}");
+        }
+    }
+
+    #[test]
+    fn a_terminal_is_there_if_it_is_asked_for() {
+        assert_eq!(made(&["tty: true", "stdin: true"])["Terminal"], true);
+        assert_eq!(made(&["stdin: true"])["Terminal"], false);
     }
 }

@@ -73,7 +73,16 @@ const COMMON: &[Entry] = &[
     ("privileged_caps", &[]),
     ("virtio_blk_storage_classes", &[]),
     ("smb_storage_classes", &["name", "mount_options"]),
-    ("image_layer_verification", &[]),
+];
+
+/// Entries of `common` that decide how a policy is made and are no part of it.
+const NOT_IN_COMMON: [&str; 1] = ["image_layer_verification"];
+
+const CLUSTER_CONFIG: &[Entry] = &[
+    ("pause_container_image", &[]),
+    ("guest_pull", &[]),
+    ("emptydir_type", &[]),
+    ("cgroup_mount_extras_allowed", &[]),
 ];
 
 const REQUEST_DEFAULTS: &[Entry] = &[
@@ -134,10 +143,27 @@ pub(super) fn request_defaults(settings: &Settings) -> Result<Section, Error> {
     section(settings, "request_defaults", REQUEST_DEFAULTS)
 }
 
-/// A part that only one profile has.
-pub(super) fn of_kata(settings: &Settings, profile: Profile, name: &str) -> Option<Value> {
-    let is_kata = profile == Profile::Kata;
-    settings.document.get(name).filter(|_| is_kata).cloned()
+/// Which paths are devices. What counts them in a manifest is no part of a policy.
+pub(super) fn devices(settings: &Settings, profile: Profile) -> Option<Section> {
+    let vfio = settings.typed.devices.as_ref().map(|devices| &devices.vfio);
+    let vfio = vfio.filter(|_| profile == Profile::Kata)?;
+    let path = Value::String(vfio.device_path.clone());
+    let vfio = Section(vec![
+        ("device_path", SectionValue::Plain(path)),
+        ("nvidia", SectionValue::Ordered(Section(Vec::new()))),
+    ]);
+    Some(Section(vec![("vfio", SectionValue::Ordered(vfio))]))
+}
+
+/// How the cluster runs pods.
+pub(super) fn cluster_config(
+    settings: &Settings,
+    profile: Profile,
+) -> Result<Option<Section>, Error> {
+    let is_there = settings.document.get("cluster_config").is_some();
+    (profile == Profile::Kata && is_there)
+        .then(|| section(settings, "cluster_config", CLUSTER_CONFIG))
+        .transpose()
 }
 
 fn missing(name: &str) -> Error {
@@ -148,6 +174,7 @@ fn section(settings: &Settings, name: &str, entries: &[Entry]) -> Result<Section
     let found = settings.document.get(name).ok_or_else(|| missing(name))?;
     let unknown = found.as_object().and_then(|map| {
         map.keys()
+            .filter(|key| !NOT_IN_COMMON.contains(&&***key))
             .find(|key| entries.iter().all(|(known, _)| known != *key))
     });
     if let Some(key) = unknown {

@@ -6,7 +6,7 @@ use super::Profile;
 use super::data::User;
 use crate::image::ImageFacts;
 use crate::manifest::{Container, PodSecurity, Workload};
-use crate::settings::Settings;
+use crate::settings::{Settings, SettingsUser};
 use crate::{Error, ErrorKind};
 
 /// Whom a container runs as; `container` is none for the pause container.
@@ -20,6 +20,7 @@ pub(super) fn user(
 ) -> Result<User, Error> {
     let spelled = Spelled::of(&workload.pod.security, container)?;
     let of_image = Identity::of_image(profile, image, facts, container.is_none())?;
+    let of_image = of_image.or(&settings.container(container.is_none()).process.user);
     let passwd = facts.passwd.as_deref().unwrap_or_default();
     let uid = spelled.user.unwrap_or(of_image.uid);
     let gid = match (spelled.group, spelled.user) {
@@ -27,7 +28,8 @@ pub(super) fn user(
         (None, Some(uid)) if profile == Profile::Kata => Passwd::group_of(passwd, uid),
         (None, _) => of_image.gid,
     };
-    let mut groups = BTreeSet::new();
+    let of_settings = &settings.container(container.is_none()).process.user;
+    let mut groups: BTreeSet<u32> = of_settings.additional_gids.iter().copied().collect();
     if profile == Profile::Kata {
         groups.insert(gid);
         let is_plain_pause = container.is_none() && facts.config.user.is_some();
@@ -156,6 +158,22 @@ impl Identity {
         };
         Ok(Self { uid, gid })
     }
+
+    /// Whom the settings name, instead of root.
+    const fn or(self, settings: &SettingsUser) -> Self {
+        Self {
+            uid: if self.uid == 0 {
+                settings.uid
+            } else {
+                self.uid
+            },
+            gid: if self.gid == 0 {
+                settings.gid
+            } else {
+                self.gid
+            },
+        }
+    }
 }
 
 /// Groups that `/etc/group` lists a user in, but for one of the user's own name, which containerd
@@ -221,4 +239,141 @@ fn named_user(image: &str, user: &str) -> Error {
 fn number(id: i64, field: &str) -> Result<u32, Error> {
     u32::try_from(id)
         .map_err(|_| Error::new(ErrorKind::Manifest, format!("{id} is no user or group")).at(field))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::super::support::Sample;
+    use super::*;
+
+    const PASSWD: &str =
+        "root:x:0:0:root:/root:/bin/sh\nann:x:7:8::/:/bin/sh\nbob:x:9:10::/:/bin/sh\n";
+    const GROUP: &str = "root:x:0:root\nwheel:x:20:root,ann\nann:x:21:ann\nmany:x:22:bob,ann\n";
+
+    fn sample(profile: Profile, user: &str) -> Sample {
+        let mut sample = Sample::new(profile);
+        sample.facts.config.user = Some(user.to_owned()).filter(|user| !user.is_empty());
+        sample.facts.passwd = Some(PASSWD.to_owned());
+        sample.facts.group = Some(GROUP.to_owned());
+        sample.settings = settings(profile, false);
+        sample
+    }
+
+    /// With or without images that the guest pulls.
+    fn settings(profile: Profile, guest_pull: bool) -> Settings {
+        let mut settings = Settings::built_in(profile).unwrap();
+        settings.typed.cluster_config.guest_pull = guest_pull;
+        settings
+    }
+
+    fn ids(made: &Value) -> (u64, u64, Value) {
+        let user = &made["OCI"]["Process"]["User"];
+        assert_eq!(user["Username"], "");
+        let id = |name: &str| user[name].as_u64().unwrap();
+        (id("UID"), id("GID"), user["AdditionalGids"].clone())
+    }
+
+    #[track_caller]
+    fn check(sample: &Sample, uid: u64, gid: u64, groups: &[u32]) {
+        assert_eq!(ids(&sample.made()), (uid, gid, json!(groups)));
+    }
+
+    #[test]
+    fn azl3_takes_numbers_from_the_image_and_nothing_else() {
+        use Profile::AksAzl3;
+        check(&sample(AksAzl3, ""), 0, 0, &[]);
+        check(&sample(AksAzl3, "7"), 7, 0, &[]);
+        check(&sample(AksAzl3, "7:9"), 7, 9, &[]);
+        check(&sample(AksAzl3, "ann"), 0, 0, &[]);
+        check(&sample(AksAzl3, "ann:many"), 0, 0, &[]);
+    }
+
+    #[test]
+    fn aks_3_15_looks_names_up_in_the_image() {
+        use Profile::Aks3_15;
+        check(&sample(Aks3_15, "7"), 7, 8, &[]);
+        check(&sample(Aks3_15, "77"), 77, 0, &[]);
+        check(&sample(Aks3_15, "ann"), 7, 8, &[]);
+        check(&sample(Aks3_15, "ann:many"), 7, 22, &[]);
+        check(&sample(Aks3_15, "ann:30"), 7, 30, &[]);
+        assert_eq!(sample(Aks3_15, "eve").refused().kind(), ErrorKind::Image);
+        assert_eq!(
+            sample(Aks3_15, "ann:eve").refused().kind(),
+            ErrorKind::Image
+        );
+    }
+
+    #[test]
+    fn kata_has_groups_and_loses_the_images_group() {
+        use Profile::Kata;
+        check(&sample(Kata, ""), 0, 0, &[0, 20]);
+        check(&sample(Kata, "ann:99"), 7, 8, &[8, 20, 22]);
+        check(&sample(Kata, "eve"), 0, 0, &[0, 20]);
+        check(&sample(Kata, "77"), 77, 0, &[0]);
+        // The pause container keeps both.
+        assert_eq!(
+            ids(&sample(Kata, "").pause()),
+            (65535, 65535, json!([65535]))
+        );
+    }
+
+    #[test]
+    fn the_manifest_goes_before_the_image_and_the_container_before_the_pod() {
+        for profile in [Profile::AksAzl3, Profile::Aks3_15] {
+            let pod = sample(profile, "7:9").pod("securityContext: {runAsUser: 1, runAsGroup: 2}");
+            check(&pod, 1, 2, &[]);
+            assert_eq!(ids(&pod.pause()), (1, 2, json!([])));
+            check(&pod.container("securityContext: {runAsUser: 3}"), 3, 2, &[]);
+        }
+        let pod = sample(Profile::Kata, "ann")
+            .pod("securityContext: {runAsUser: 9, fsGroup: 50, supplementalGroups: [51, 50]}");
+        check(&pod, 9, 10, &[10, 22, 50, 51]);
+        // It has a user of its own, and no groups of volumes.
+        assert_eq!(ids(&pod.pause()), (9, 0, json!([0])));
+        let own = pod.container("securityContext: {runAsUser: 7, runAsGroup: 60}");
+        check(&own, 7, 60, &[20, 22, 50, 51, 60]);
+    }
+
+    #[test]
+    fn where_the_guest_pulls_a_user_of_the_image_must_be_spelled_out() {
+        let mut pulled = sample(Profile::Kata, "ann");
+        pulled.settings = settings(Profile::Kata, true);
+        let error = pulled.refused();
+        assert_eq!(error.kind(), ErrorKind::Manifest);
+        assert!(
+            error
+                .remedy()
+                .ends_with("runAsUser: 7, runAsGroup: 8, supplementalGroups: [20, 22]"),
+            "{}",
+            error.remedy()
+        );
+        let part = pulled
+            .clone()
+            .container("securityContext: {runAsUser: 7, runAsGroup: 8}");
+        assert!(
+            part.refused()
+                .remedy()
+                .ends_with(": supplementalGroups: [20, 22]")
+        );
+        check(
+            &part.pod("securityContext: {supplementalGroups: [20, 22]}"),
+            7,
+            8,
+            &[8, 20, 22],
+        );
+        // Root with no further groups needs nothing.
+        pulled.facts.config.user = None;
+        pulled.facts.group = None;
+        check(&pulled, 0, 0, &[0]);
+    }
+
+    #[test]
+    fn a_number_that_is_no_user_is_refused() {
+        for field in ["runAsUser: -1", "runAsGroup: 4294967296"] {
+            let sample = sample(Profile::AksAzl3, "").pod(&format!("securityContext: {{{field}}}"));
+            assert_eq!(sample.refused().kind(), ErrorKind::Manifest, "{field}");
+        }
+    }
 }

@@ -26,10 +26,11 @@ impl Volumes<'_> {
                 self.add(volume, mount)?;
             }
         }
-        for claim in &workload.claim_templates {
-            let name = claim.metadata.name.as_deref().unwrap_or_default();
-            for mount in mounts_of(container, name) {
-                self.claimed(Some(&claim.spec), mount)?;
+        for mount in &container.volume_mounts {
+            for claim in &workload.claim_templates {
+                if claim.metadata.name.as_ref() == Some(&mount.name) {
+                    self.claimed(Some(&claim.spec), mount, mount.read_only)?;
+                }
             }
         }
         self.check_known(workload, container)
@@ -64,13 +65,13 @@ impl Volumes<'_> {
                 self.host_path(path, mount);
                 Ok(())
             }
-            VolumeSource::PersistentVolumeClaim { claim } => {
+            VolumeSource::PersistentVolumeClaim { claim, read_only } => {
                 let spec = self.inputs.claim(claim).map(|claim| claim.spec.clone());
-                self.claimed(spec.as_ref(), mount)
+                self.claimed(spec.as_ref(), mount, *read_only || mount.read_only)
             }
-            VolumeSource::Ephemeral(spec) => self.claimed(Some(spec), mount),
+            VolumeSource::Ephemeral(spec) => self.claimed(Some(spec), mount, mount.read_only),
             VolumeSource::AzureFile { read_only } => {
-                self.shared(mount, access(*read_only));
+                self.shared(mount, access(*read_only || mount.read_only));
                 Ok(())
             }
             VolumeSource::ConfigMap | VolumeSource::Secret => self.config_map(mount),
@@ -123,8 +124,17 @@ impl Volumes<'_> {
         match self.settings.typed.cluster_config.emptydir_type.as_deref() {
             Some("block-encrypted") => "emptyDir_encrypted",
             Some("block-plain") => "emptyDir_plain",
-            _ if self.profile == Profile::Aks3_15 => "confidential_emptyDir",
-            _ => "emptyDir",
+            _ => self.template("emptyDir", "confidential_emptyDir"),
+        }
+    }
+
+    /// A template, or the one that the settings have instead for confidential guests.
+    fn template(&self, name: &'static str, confidential: &'static str) -> &'static str {
+        let settings = &self.settings.typed;
+        if settings.kata_config.confidential_guest && settings.volumes.contains_key(confidential) {
+            confidential
+        } else {
+            name
         }
     }
 
@@ -159,59 +169,64 @@ impl Volumes<'_> {
     }
 
     /// A claimed volume reaches the pod as its storage class says.
-    fn claimed(&mut self, spec: Option<&ClaimSpec>, mount: &VolumeMount) -> Result<(), Error> {
+    fn claimed(
+        &mut self,
+        spec: Option<&ClaimSpec>,
+        mount: &VolumeMount,
+        read_only: bool,
+    ) -> Result<(), Error> {
         let class = spec.and_then(|spec| spec.storage_class_name.as_deref());
         let common = &self.settings.typed.common;
-        let is_blk =
-            class.is_some_and(|class| common.virtio_blk_storage_classes.iter().any(|c| c == class));
-        let smb =
-            class.and_then(|class| common.smb_storage_classes.iter().find(|c| c.name == class));
-        let direct = match smb {
-            _ if is_blk => Some(("blk", "$(blk_fstype)", Vec::new())),
-            Some(smb) => Some(("smb", "cifs", smb.mount_options.clone())),
-            None => None,
-        };
-        let Some((driver, fstype, options_of_class)) = direct else {
-            self.shared(mount, access(mount.read_only));
+        let mut blk = common.virtio_blk_storage_classes.iter();
+        let mut smb = common.smb_storage_classes.iter();
+        let direct = class.and_then(|class| {
+            if blk.any(|known| known == class) {
+                return Some(("blk", Vec::new()));
+            }
+            let smb = smb.find(|known| known.name == class)?;
+            Some(("smb", smb.mount_options.clone()))
+        });
+        let Some((driver, options_of_class)) = direct else {
+            self.shared(mount, access(read_only));
             return Ok(());
         };
-        let point = format!(
-            "^$(cpath)/$(bundle-id)-[a-z0-9]{{16}}-{}$",
-            last_name(&mount.mount_path)
-        );
+        // The guest mounts the volume itself, at a path made of what the host calls it.
+        const POINT: &str = "$(spath)/$(b64-direct-vol-path)";
         self.storages.push(Storage {
             driver: driver.to_owned(),
             driver_options: Vec::new(),
-            source: String::new(),
-            fstype: fstype.to_owned(),
+            source: "$(direct-vol-path)".to_owned(),
+            fstype: "$(fs-type)".to_owned(),
             options: options_of_class,
-            mount_point: point.clone(),
+            mount_point: POINT.to_owned(),
             fs_group: None,
         });
         self.put(MountSettings {
             destination: mount.mount_path.clone(),
-            source: point,
+            source: POINT.to_owned(),
             type_: "bind".to_owned(),
-            options: options(propagation(mount), access(mount.read_only)),
+            options: options(propagation(mount), access(read_only)),
         });
         Ok(())
     }
 
     fn config_map(&mut self, mount: &VolumeMount) -> Result<(), Error> {
-        let template = self.settings.volume("configMap")?.clone();
-        let name = last_name(&mount.mount_path);
-        if self
-            .settings
-            .typed
-            .kata_config
-            .enable_configmap_secret_storages
-        {
-            let point = format!("{}{name}$", template.mount_point);
+        let name = self.template("configMap", "confidential_configMap");
+        let template = self.settings.volume(name)?.clone();
+        let last = last_name(&mount.mount_path);
+        let config = &self.settings.typed.kata_config;
+        if config.enable_configmap_secret_storages {
+            let point = format!("{}{last}$", template.mount_point);
             self.add_storage(&template, point);
         }
+        let prefix = if config.confidential_guest {
+            &template.mount_point
+        } else {
+            &template.mount_source
+        };
         self.put(MountSettings {
             destination: mount.mount_path.clone(),
-            source: format!("{}{name}$", template.mount_source),
+            source: format!("{prefix}{last}$"),
             type_: template.mount_type,
             options: template.options,
         });
@@ -294,4 +309,243 @@ fn options(propagation: &str, access: &str) -> Vec<String> {
         propagation.to_owned(),
         access.to_owned(),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::super::support::{ALL, Sample};
+    use super::*;
+
+    fn sample(profile: Profile, volume: &str, mount: &str) -> Sample {
+        Sample::new(profile)
+            .pod(&format!("volumes: [{{name: v, {volume}}}]"))
+            .container(&format!("volumeMounts: [{{name: v, {mount}}}]"))
+    }
+
+    fn mount_at(made: &Value, destination: &str) -> Value {
+        let mounts = made["OCI"]["Mounts"].as_array().unwrap().iter();
+        let mut found = mounts.filter(|mount| mount["destination"] == destination);
+        let mount = found.next().cloned().unwrap_or_default();
+        assert!(found.next().is_none(), "{destination} twice");
+        mount
+    }
+
+    /// Storages that are no layers of the image.
+    fn storages(made: &Value) -> Vec<Value> {
+        let storages = made["storages"].as_array().unwrap().iter();
+        let is_layer = |storage: &&Value| {
+            let point = storage["mount_point"].as_str().unwrap();
+            point.starts_with("$(layer") || storage["driver"] == "overlayfs"
+        };
+        storages.filter(|it| !is_layer(it)).cloned().collect()
+    }
+
+    #[test]
+    fn what_the_host_shares_shows_by_its_last_name() {
+        for profile in ALL {
+            for (volume, options) in [
+                ("hostPath: {path: /srv}", json!(["rbind", "rprivate", "rw"])),
+                (
+                    "persistentVolumeClaim: {claimName: c}",
+                    json!(["rbind", "rprivate", "rw"]),
+                ),
+                (
+                    "persistentVolumeClaim: {claimName: c, readOnly: true}",
+                    json!(["rbind", "rprivate", "ro"]),
+                ),
+                (
+                    "ephemeral: {volumeClaimTemplate: {spec: {}}}",
+                    json!(["rbind", "rprivate", "rw"]),
+                ),
+                (
+                    "azureFile: {secretName: s, shareName: t}",
+                    json!(["rbind", "rprivate", "rw"]),
+                ),
+                (
+                    "azureFile: {secretName: s, shareName: t, readOnly: true}",
+                    json!(["rbind", "rprivate", "ro"]),
+                ),
+                ("configMap: {name: m}", json!(["rbind", "rprivate", "ro"])),
+                (
+                    "secret: {secretName: s}",
+                    json!(["rbind", "rprivate", "ro"]),
+                ),
+                (
+                    "projected: {sources: []}",
+                    json!(["rbind", "rprivate", "ro"]),
+                ),
+                (
+                    "downwardAPI: {items: []}",
+                    json!(["rbind", "rprivate", "ro"]),
+                ),
+            ] {
+                let made = sample(profile, volume, "mountPath: /a/b.c/").made();
+                let mount = mount_at(&made, "/a/b.c/");
+                assert_eq!(mount["source"], "$(sfprefix)b.c$", "{volume}");
+                assert_eq!(mount["type_"], "bind");
+                assert_eq!(mount["options"], options, "{volume} {profile:?}");
+                assert_eq!(storages(&made), Vec::<Value>::new(), "{volume}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_mount_says_how_it_spreads_and_whether_it_can_be_written() {
+        for (fields, options) in [
+            (
+                "mountPropagation: Bidirectional",
+                ["rbind", "rshared", "rw"],
+            ),
+            (
+                "mountPropagation: HostToContainer",
+                ["rbind", "rslave", "rw"],
+            ),
+            ("readOnly: true", ["rbind", "rprivate", "ro"]),
+        ] {
+            let mount = format!("mountPath: /a, {fields}");
+            let made = sample(Profile::AksAzl3, "hostPath: {path: /srv}", &mount).made();
+            assert_eq!(mount_at(&made, "/a")["options"], json!(options));
+        }
+    }
+
+    #[test]
+    fn paths_of_devices_keep_their_source() {
+        for (path, source) in [
+            ("/dev/ttyS0", "/dev/ttyS0"),
+            ("/dev", "/dev"),
+            ("/sys/class", "/sys/class"),
+            ("/device", "$(sfprefix)a$"),
+        ] {
+            let volume = format!("hostPath: {{path: {path}}}");
+            let made = sample(Profile::AksAzl3, &volume, "mountPath: /a").made();
+            assert_eq!(mount_at(&made, "/a")["source"], source);
+        }
+        // One of the container's own mounts is replaced in its place.
+        let made = sample(
+            Profile::AksAzl3,
+            "hostPath: {path: /dev}",
+            "mountPath: /dev",
+        )
+        .made();
+        assert_eq!(mount_at(&made, "/dev")["type_"], "bind");
+        assert_eq!(made["OCI"]["Mounts"][1]["destination"], "/dev");
+    }
+
+    #[test]
+    fn an_empty_directory_is_a_storage_and_a_mount() {
+        for (profile, medium, driver, source) in [
+            (
+                Profile::AksAzl3,
+                "",
+                "local",
+                "^$(cpath)/$(sandbox-id)/local/v$",
+            ),
+            (
+                Profile::Aks3_15,
+                "",
+                "local",
+                "^$(cpath)/$(sandbox-id)/local/v$",
+            ),
+            (
+                Profile::AksAzl3,
+                "medium: Memory, sizeLimit: 1Gi",
+                "ephemeral",
+                "^/run/kata-containers/sandbox/ephemeral/v$",
+            ),
+        ] {
+            let volume = format!("emptyDir: {{{medium}}}");
+            let made = sample(profile, &volume, "mountPath: /a").made();
+            assert_eq!(mount_at(&made, "/a")["source"], source);
+            let storages = storages(&made);
+            assert_eq!(storages.len(), 1);
+            assert_eq!(storages[0]["driver"], driver);
+            assert_eq!(storages[0]["mount_point"], source);
+        }
+        let made = sample(Profile::Kata, "emptyDir: {}", "mountPath: /a").made();
+        assert_eq!(
+            mount_at(&made, "/a")["source"],
+            "^$(spath)/$(b64_device_id)$"
+        );
+        assert_eq!(storages(&made).len(), 1);
+    }
+
+    #[test]
+    fn a_part_of_a_volume_is_shared_whatever_the_volume_is() {
+        for part in ["subPath: x", "subPathExpr: $(X)/y"] {
+            let mount = format!("mountPath: /a, {part}");
+            let made = sample(Profile::AksAzl3, "emptyDir: {}", &mount).made();
+            assert_eq!(mount_at(&made, "/a")["source"], "$(sfprefix)a$");
+            assert_eq!(mount_at(&made, "/a")["type_"], "bind");
+            assert_eq!(storages(&made), Vec::<Value>::new());
+        }
+    }
+
+    #[test]
+    fn a_storage_class_decides_how_a_claim_comes() {
+        let direct = |sample: &Sample, driver: &str, options: usize| {
+            let made = sample.made();
+            let point = "$(spath)/$(b64-direct-vol-path)";
+            assert_eq!(mount_at(&made, "/a")["source"], point);
+            let storages = storages(&made);
+            assert_eq!(storages[0]["driver"], driver);
+            assert_eq!(storages[0]["mount_point"], point);
+            assert_eq!(storages[0]["source"], "$(direct-vol-path)");
+            assert_eq!(storages[0]["options"].as_array().unwrap().len(), options);
+        };
+        let claim = |class: &str| {
+            format!(
+                "{{kind: PersistentVolumeClaim, metadata: {{name: c}}, spec: {{storageClassName: {class}}}}}"
+            )
+        };
+        let claimed = sample(
+            Profile::AksAzl3,
+            "persistentVolumeClaim: {claimName: c}",
+            "mountPath: /a",
+        );
+        direct(&claimed.clone().with(&claim("cc-local-csi")), "blk", 0);
+        direct(
+            &claimed.clone().with(&claim("azurefile-csi-kata-cc")),
+            "smb",
+            7,
+        );
+        let other = claimed.with(&claim("standard")).made();
+        assert_eq!(mount_at(&other, "/a")["source"], "$(sfprefix)a$");
+        let ephemeral = sample(
+            Profile::Aks3_15,
+            "ephemeral: {volumeClaimTemplate: {spec: {storageClassName: cc-managed-csi}}}",
+            "mountPath: /a",
+        );
+        direct(&ephemeral, "blk", 0);
+        let template = Sample::new(Profile::AksAzl3)
+            .kind("StatefulSet")
+            .container("volumeMounts: [{name: claim, mountPath: /a}]");
+        direct(&template, "blk", 0);
+    }
+
+    #[test]
+    fn volumes_of_the_image_are_there_unless_the_pod_mounts_over_them() {
+        let mut image = sample(Profile::Aks3_15, "configMap: {name: m}", "mountPath: /b");
+        image.facts.config.volumes = vec!["/a.d".to_owned(), "/b".to_owned()];
+        let made = image.made();
+        assert_eq!(mount_at(&made, "/a.d")["source"], r"$(sfprefix)a\.d$");
+        assert_eq!(
+            mount_at(&made, "/b")["options"],
+            json!(["rbind", "rprivate", "ro"])
+        );
+        assert_eq!(storages(&made).len(), 2);
+        image.profile = Profile::AksAzl3;
+        image.settings = Settings::built_in(Profile::AksAzl3).unwrap();
+        assert_eq!(mount_at(&image.made(), "/a.d"), Value::Null);
+    }
+
+    #[test]
+    fn a_mount_of_no_volume_is_refused() {
+        let lost =
+            Sample::new(Profile::AksAzl3).container("volumeMounts: [{name: lost, mountPath: /a}]");
+        let error = lost.refused();
+        assert_eq!(error.kind(), ErrorKind::Manifest);
+        assert_eq!(error.path(), Some("c.volumeMounts"));
+    }
 }

@@ -46,7 +46,8 @@ pub(super) fn findings(
             "name the image by its digest",
         );
     }
-    if !is_proved {
+    // Where no layers are proved, the pause image is part of the guest.
+    if !is_proved && !container.is_pause() {
         find(
             "image-unproved",
             Severity::Warning,

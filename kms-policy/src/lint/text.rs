@@ -114,6 +114,26 @@ pub(super) fn findings(policy: &Policy, document: &PolicyDocument) -> Vec<Findin
             "set it to false",
         );
     }
+    // Older engines take the word for a name, warn, and make another rule of it.
+    let has_import = document.rules.lines().map(str::trim).any(|line| {
+        [
+            "import future.keywords.if",
+            "import future.keywords",
+            "import rego.v1",
+        ]
+        .contains(&line)
+    });
+    let code = document.rules.lines().map(str::trim);
+    let mut code = code.filter(|line| !line.starts_with('#'));
+    if !has_import && code.any(|line| line.split_whitespace().any(|word| word == "if")) {
+        find(
+            "dialect",
+            Severity::Error,
+            "engines of the older dialect of Rego (AKS) misread `if`, which is not imported"
+                .to_owned(),
+            "import future.keywords.if",
+        );
+    }
     #[cfg(feature = "evaluate")]
     findings.extend(dialects(policy));
     findings

@@ -60,7 +60,8 @@ pub(super) fn secret(
     let mut data = BTreeMap::new();
     for (name, encoded) in fields.with("data", texts)?.unwrap_or_default() {
         // One that is no text can be a file, and no variable.
-        let decoded = STANDARD.decode(encoded.trim()).map_err(|_| {
+        let lines: String = encoded.split_ascii_whitespace().collect();
+        let decoded = STANDARD.decode(lines).map_err(|_| {
             Error::new(ErrorKind::Manifest, "is not base64").at(format!("{path}.{name}"))
         })?;
         if let Ok(text) = String::from_utf8(decoded) {

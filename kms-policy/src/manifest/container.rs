@@ -34,6 +34,8 @@ pub struct Container {
     pub stdin: bool,
     /// Where it leaves its last words.
     pub termination_message_path: Option<String>,
+    /// Where block devices appear.
+    pub device_paths: Vec<String>,
     /// What it may use, by resource; a limit counts over a request.
     pub resource_limits: Vec<(String, String)>,
 }
@@ -100,6 +102,7 @@ pub(super) fn container(node: Node<'_>, unsupported: &mut Unsupported) -> Result
         tty: fields.boolean("tty")?.unwrap_or_default(),
         stdin: fields.boolean("stdin")?.unwrap_or_default(),
         termination_message_path: fields.text("terminationMessagePath")?,
+        device_paths: fields.list("volumeDevices", |node| device(node, unsupported))?,
         resource_limits: fields
             .with("resources", |node| resources(node, unsupported))?
             .unwrap_or_default(),
@@ -111,7 +114,6 @@ pub(super) fn container(node: Node<'_>, unsupported: &mut Unsupported) -> Result
         "restartPolicy",
         "stdinOnce",
         "terminationMessagePolicy",
-        "volumeDevices",
     ]);
     fields.finish(unsupported)?;
     Ok(container)
@@ -173,6 +175,15 @@ fn volume_mount(node: Node<'_>, unsupported: &mut Unsupported) -> Result<VolumeM
     };
     fields.finish(unsupported)?;
     Ok(mount)
+}
+
+fn device(node: Node<'_>, unsupported: &mut Unsupported) -> Result<String, Error> {
+    let mut fields = node.fields()?;
+    let missing = fields.required("devicePath");
+    let path = fields.text("devicePath")?.ok_or(missing)?;
+    fields.without_effect(&["name"]);
+    fields.finish(unsupported)?;
+    Ok(path)
 }
 
 fn security(node: Node<'_>, unsupported: &mut Unsupported) -> Result<ContainerSecurity, Error> {

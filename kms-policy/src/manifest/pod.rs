@@ -68,6 +68,19 @@ pub struct PodSecurity {
 /// Annotations whose text is not part of a policy: they hold one.
 const OF_POLICIES: [&str; 2] = [POLICY_ANNOTATION, INITDATA_ANNOTATION];
 
+/// What the API server keeps about an object, as `kubectl get -o yaml` shows it.
+const OF_SERVER: [&str; 9] = [
+    "creationTimestamp",
+    "deletionGracePeriodSeconds",
+    "finalizers",
+    "generation",
+    "managedFields",
+    "ownerReferences",
+    "resourceVersion",
+    "selfLink",
+    "uid",
+];
+
 pub(super) fn metadata(node: Node<'_>, unsupported: &mut Unsupported) -> Result<Metadata, Error> {
     let mut fields = node.fields()?;
     let metadata = Metadata {
@@ -77,7 +90,7 @@ pub(super) fn metadata(node: Node<'_>, unsupported: &mut Unsupported) -> Result<
         labels: fields.with("labels", texts)?.unwrap_or_default(),
         annotations: fields.with("annotations", annotations)?.unwrap_or_default(),
     };
-    fields.without_effect(&["uid"]);
+    fields.without_effect(&OF_SERVER);
     fields.finish(unsupported)?;
     Ok(metadata)
 }
@@ -97,8 +110,13 @@ pub(super) fn texts(node: Node<'_>) -> Result<BTreeMap<String, String>, Error> {
 
 /// Fields of a pod that a policy has nothing to say about: they concern scheduling, networking
 /// outside the pod, or waiting.
-const WITHOUT_EFFECT: [&str; 22] = [
+///
+/// `enableServiceLinks` adds or leaves out variables that the settings allow in any case;
+/// `hostAliases` are lines of `/etc/hosts`, whose content no request shows; without the token of
+/// `automountServiceAccountToken` a mount is missing, which is allowed.
+const WITHOUT_EFFECT: [&str; 25] = [
     "affinity",
+    "automountServiceAccountToken",
     "dnsConfig",
     "dnsPolicy",
     "enableServiceLinks",
@@ -114,6 +132,8 @@ const WITHOUT_EFFECT: [&str; 22] = [
     "restartPolicy",
     "schedulerName",
     "schedulingGates",
+    "setHostnameAsFQDN",
+    "subdomain",
     "readinessGates",
     "terminationGracePeriodSeconds",
     "activeDeadlineSeconds",

@@ -249,12 +249,16 @@ impl<'v> Fields<'v> {
 
     /// Refuses, or notes, whatever was not read.
     pub(crate) fn finish(self, unsupported: &mut Unsupported) -> Result<(), Error> {
-        for ((name, _), _) in self
+        for ((name, value), _) in self
             .entries
             .iter()
             .zip(&self.taken)
             .filter(|(_, taken)| !**taken)
         {
+            // Nothing there is the same as not there: `creationTimestamp: null` of generators.
+            if *value == Value::Null {
+                continue;
+            }
             unsupported.field(join(&self.path, name))?;
         }
         Ok(())

@@ -34,6 +34,8 @@ pub enum VolumeSource {
     PersistentVolumeClaim {
         /// Which one.
         claim: String,
+        /// Whether it cannot be written.
+        read_only: bool,
     },
     /// A claim that is made with the pod.
     Ephemeral(ClaimSpec),
@@ -114,9 +116,9 @@ fn named_claim(node: Node<'_>, unsupported: &mut Unsupported) -> Result<VolumeSo
     let mut fields = node.fields()?;
     let missing = fields.required("claimName");
     let claim = fields.text("claimName")?.ok_or(missing)?;
-    fields.without_effect(&["readOnly"]);
+    let read_only = fields.boolean("readOnly")?.unwrap_or_default();
     fields.finish(unsupported)?;
-    Ok(VolumeSource::PersistentVolumeClaim { claim })
+    Ok(VolumeSource::PersistentVolumeClaim { claim, read_only })
 }
 
 fn ephemeral(node: Node<'_>, unsupported: &mut Unsupported) -> Result<VolumeSource, Error> {

@@ -1,4 +1,49 @@
 //! Rules: how a policy judges a request by its data.
+//!
+//! [`Rules::built_in`] are our own. They are written once for both dialects of Rego, in `rules/*.rego`,
+//! one concern a file; `stateless.rego` is for agents without state between requests, `state.rego` for
+//! the others. A request that no rule opens is denied, and one that is opened is judged whole.
+//!
+//! # What a container may not differ in
+//!
+//! A request to create a container is allowed if one container of the data allows all of it. A
+//! change of any of these fields alone is denied (`tests/rules/changes.rs` changes each):
+//!
+//! - of the request: `shared_mounts`, `string_user`, `sandbox_pidns`, `devices`; of each of `storages`
+//!   the driver and its options, file system, options, mount point and group, and how many there are;
+//!   with dm-verity each layer's name, root hash and place;
+//! - of `OCI`: `Version`, `Hooks`, `Solaris`, `Windows`, `Root` (path and whether it is read-only), each
+//!   of `Mounts` (destination, source, type, options, and no destination twice), `Annotations`;
+//! - of `OCI.Process`: `Terminal`, `User`, `Args`, each of `Env` (and no name twice), `Cwd`, the five sets
+//!   of `Capabilities`, `NoNewPrivileges`, `SelinuxLabel`;
+//! - of `OCI.Linux`: `Namespaces`, `MaskedPaths`, `ReadonlyPaths`, `Sysctl`, `Devices`, `Seccomp`, `IntelRdt`,
+//!   `MountLabel`, `RootfsPropagation`, `UIDMappings`, `GIDMappings`, and of `Resources` the devices, block
+//!   IO, network and pids.
+//!
+//! Not judged, as they take nothing from the workload that the host could not take anyway: `Hostname`,
+//! `CgroupsPath`, `Rlimits`, `OOMScoreAdj`, `ConsoleSize`, `ApparmorProfile` (the guest has none), CPU and
+//! memory, ports of streams, the annotation with the image's name, and `io.kubernetes.cri.*` annotations
+//! that the data lack. A variable or mount that is missing is allowed, a masked path counts as
+//! read-only, and a process's own group may stand among its further groups or not.
+//!
+//! # Where they are stricter than genpolicy's
+//!
+//! - A storage by which the guest pulls an image is judged: at most one, onto the container's root, of
+//!   the name, and with a digest the digest, that the policy says; never where layers are proved by
+//!   dm-verity root hashes. One recorded case that genpolicy's rules allow is denied for this (`aks-3.15`,
+//!   "sysctls listed in yaml or settings": an image that the guest pulls in place of proved layers).
+//! - Routes, neighbours and interfaces with loopback addresses are denied in every writing of them, and
+//!   with `aks-azl3` too, whose settings say nothing of it.
+//! - Names of pods and sandboxes are of their own form before they become part of an expression, and
+//!   the bundle of the root, of the mounts and of the annotation is one.
+//! - No variable comes twice.
+//!
+//! What cannot be closed here is told by [`lint`](mod@crate::lint): what is in a file that the host copies
+//! in, what is in an image that the guest pulls by a tag, variables that may have any value, and
+//! commands that older data hold as one text.
+//!
+//! With `aks-3.15` any version 1 of the OCI runtime specification is allowed, as nodes of one pool speak
+//! several; with the other profiles it is the one of the settings.
 
 mod built_in;
 

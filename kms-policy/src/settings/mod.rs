@@ -12,3 +12,4 @@ pub(crate) use patch::apply as patch;
 pub use typed::{
     Capabilities, ContainerSettings, MountSettings, Settings, SmbStorageClass, VolumeSettings,
 };
+pub(crate) use typed::{SettingsLinux, SettingsUser};

@@ -38,29 +38,31 @@ pub(crate) struct Typed {
     #[serde(default)]
     pub(crate) request_defaults: RequestDefaults,
     #[serde(default)]
-    pub(crate) devices: Devices,
+    pub(crate) devices: Option<DeviceSettings>,
 }
 
-/// Devices that may be passed through.
-#[derive(Clone, Debug, Default, Deserialize)]
-pub(crate) struct Devices {
-    #[serde(default)]
-    pub(crate) vfio: Option<Vfio>,
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct DeviceSettings {
+    pub(crate) vfio: VfioSettings,
 }
 
-#[derive(Clone, Debug, Default, Deserialize)]
-pub(crate) struct Vfio {
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct VfioSettings {
     pub(crate) device_path: String,
+    #[serde(default)]
     pub(crate) anno_key_regex: String,
     #[serde(default)]
-    pub(crate) nvidia: Nvidia,
+    pub(crate) nvidia: NvidiaSettings,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
-pub(crate) struct Nvidia {
+pub(crate) struct NvidiaSettings {
+    #[serde(default)]
     pub(crate) gpu_anno_value_regex: String,
+    #[serde(default)]
     pub(crate) gpu_gk_device_type: String,
+    /// Resources of which each is a card.
+    #[serde(default)]
     pub(crate) pgpu_resource_keys: Vec<String>,
 }
 
@@ -102,6 +104,28 @@ pub(crate) struct SettingsProcess {
     pub(crate) env: Vec<String>,
     #[serde(default)]
     pub(crate) no_new_privileges: bool,
+    #[serde(default)]
+    pub(crate) user: SettingsUser,
+}
+
+/// Whom a container runs as whose image and manifest do not say.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub(crate) struct SettingsUser {
+    #[serde(default, rename = "UID")]
+    pub(crate) uid: u32,
+    #[serde(default, rename = "GID")]
+    pub(crate) gid: u32,
+    #[serde(default, rename = "AdditionalGids")]
+    pub(crate) additional_gids: Vec<u32>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct SettingsDevice {
+    #[serde(default, rename = "Type")]
+    pub(crate) kind: String,
+    #[serde(default)]
+    pub(crate) path: String,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -113,6 +137,8 @@ pub(crate) struct SettingsLinux {
     pub(crate) readonly_paths: Vec<String>,
     #[serde(default)]
     pub(crate) sysctl: BTreeMap<String, String>,
+    #[serde(default)]
+    pub(crate) devices: Vec<SettingsDevice>,
 }
 
 /// A mount, as a policy and its settings write it.
@@ -158,6 +184,8 @@ pub struct VolumeSettings {
 pub struct Capabilities {
     #[serde(default)]
     pub(crate) default_caps: Vec<String>,
+    #[serde(default)]
+    pub(crate) privileged_caps: Vec<String>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -185,6 +213,8 @@ pub(crate) struct KataConfig {
     pub(crate) oci_version: Option<String>,
     #[serde(default)]
     pub(crate) enable_configmap_secret_storages: bool,
+    #[serde(default)]
+    pub(crate) confidential_guest: bool,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

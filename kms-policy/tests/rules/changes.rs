@@ -402,7 +402,7 @@ fn whatever_a_field_is_changed_to_the_container_is_not_created() {
     // Text that no pattern is meant to fit.
     let text = "[a-z./$^*(){}|\\\\ =:@-]{1,24}";
     let config = Config {
-        cases: 192,
+        cases: 96,
         failure_persistence: None,
         ..Config::default()
     };

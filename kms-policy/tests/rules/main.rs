@@ -5,4 +5,5 @@ mod changes;
 mod denial;
 mod gates;
 mod network;
+mod people;
 mod state;

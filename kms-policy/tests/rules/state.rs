@@ -149,3 +149,28 @@ fn the_first_container_pins_what_the_pod_is() {
         assert_eq!(state["containers"].as_object().unwrap().len(), 2);
     }
 }
+
+#[test]
+fn a_disk_is_passed_through_where_the_manifest_names_it() {
+    for profile in PROFILES {
+        let mut data = build::data(profile, POD);
+        data["containers"][2]["devices"] = json!([{
+            "id": "", "type_": "", "vm_path": "", "container_path": "/dev/data", "options": [],
+        }]);
+        let mut evaluator = build::evaluator(profile, &data);
+        let mut allowed = |devices: serde_json::Value| {
+            let mut request = create(&data, 2);
+            request["devices"] = devices;
+            verdict(&mut evaluator, "CreateContainer", &request) == Verdict::Allowed
+        };
+        let disk = json!({"id": "0", "type_": "blk", "vm_path": "/dev/sdb", "container_path": "/dev/data"});
+        assert!(allowed(json!([disk])), "{profile:?}");
+        assert!(allowed(json!([])), "{profile:?}");
+        assert!(!allowed(json!([disk, disk])), "{profile:?}");
+        for (field, value) in [("type_", "vfio-pci-gk"), ("container_path", "/dev/other")] {
+            let mut disk = disk.clone();
+            disk[field] = json!(value);
+            assert!(!allowed(json!([disk])), "{profile:?} {field}");
+        }
+    }
+}

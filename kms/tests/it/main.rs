@@ -16,6 +16,7 @@ mod key;
 mod made;
 mod migrate;
 mod policy;
+mod policy_look;
 mod quickstart;
 mod replicas;
 mod retire;

@@ -102,6 +102,22 @@ fn exec_differences(
             shown(at("/string_user")),
         ));
     }
+    let capabilities = at("/process/Capabilities").as_object();
+    for (kind, names) in capabilities.into_iter().flatten() {
+        if names.as_array().is_some_and(|names| !names.is_empty()) {
+            let field = format!("process.Capabilities.{kind}");
+            differences.push(Difference::new(field, "none", shown(names)));
+        }
+    }
+    let own = process.user.gid;
+    let groups = at("/process/User/AdditionalGids").as_array();
+    for gid in groups.into_iter().flatten().filter_map(Value::as_u64) {
+        if gid != own && !process.user.additional_gids.contains(&gid) {
+            let expected = format!("{:?}", process.user.additional_gids);
+            let field = "process.User.AdditionalGids";
+            differences.push(Difference::new(field, expected, gid.to_string()));
+        }
+    }
     let filler = Filler::new(&document.data.common);
     let defaults = document.data.request_defaults.get("CreateContainerRequest");
     let patterns = defaults.and_then(|defaults| defaults.get("allow_env_regex")?.as_array());

@@ -1,9 +1,13 @@
 //! `kms policy`: one file a subcommand.
 
 mod data;
+mod eval;
 mod generate;
 mod hash;
 mod initdata;
+mod look;
+mod release;
+mod source;
 
 use std::path::PathBuf;
 
@@ -12,9 +16,13 @@ use kms::policy::PolicyRequest;
 use kms_policy::generate::Profile;
 
 pub(crate) use data::PolicyData;
+pub(crate) use eval::{PolicyEval, PolicyReplay};
 pub(crate) use generate::PolicyGenerate;
 pub(crate) use hash::PolicyHash;
 pub(crate) use initdata::{InitdataArgs, PolicyInitdata};
+pub(crate) use look::{PolicyDiff, PolicyExplain, PolicyLint};
+pub(crate) use release::{PolicyRelease, ReleaseCheck, ReleaseCommand};
+pub(crate) use source::PolicySource;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Policy {
@@ -48,6 +56,47 @@ Example:
   kms policy initdata -y pod.yaml --profile kata -p rules.rego > initdata.toml
   kms policy initdata -y pod.yaml --profile kata -p rules.rego --entry cdh.toml=cdh.toml --json")]
     Initdata(PolicyInitdata),
+    /// Judge requests by a policy as the guest's agent does, and say why one is denied.
+    #[command(after_help = "\
+Example:
+  kms policy eval -y pod.yaml --profile kata testcases.json
+  kms policy eval --policy policy.rego testcases.json
+
+It fails if a request has another verdict than is recorded with it. Values of variables are not
+shown: they may be secrets.")]
+    Eval(PolicyEval),
+    /// Judge the requests of an agent's log.
+    #[command(after_help = "\
+Example:
+  kms policy replay --policy policy.rego policy.jsonl
+
+It fails if a request is not allowed.")]
+    Replay(PolicyReplay),
+    /// Say what a pod may do by its policy.
+    #[command(after_help = "\
+Example:
+  kms policy explain -y pod.yaml
+  kms policy explain --policy policy.rego --json")]
+    Explain(PolicyExplain),
+    /// Say what differs between two policies, container by container.
+    #[command(after_help = "\
+Example:
+  kms policy diff before.rego after.rego")]
+    Diff(PolicyDiff),
+    /// Say what is doubtful in a policy.
+    #[command(after_help = "\
+Example:
+  kms policy lint -y pod.yaml
+
+It fails if a finding is an error.")]
+    Lint(PolicyLint),
+    /// Print the release policy of a key that only one pod may have, and the object that Key Vault
+    /// takes with the key.
+    #[command(after_help = "\
+Example:
+  kms policy release --hash HEX --authority https://sharedeus2.eus2.attest.azure.net
+  kms policy release check policy.json claims.json")]
+    Release(PolicyRelease),
 }
 
 impl Policy {
@@ -56,6 +105,15 @@ impl Policy {
         match self {
             Self::Hash(args) => args.json,
             Self::Initdata(args) => args.json,
+            Self::Eval(args) => args.json,
+            Self::Replay(args) => args.json,
+            Self::Explain(args) => args.json,
+            Self::Diff(args) => args.json,
+            Self::Lint(args) => args.json,
+            Self::Release(args) => match &args.command {
+                Some(ReleaseCommand::Check(args)) => args.json,
+                None => args.json,
+            },
             Self::Data(_) | Self::Generate(_) => false,
         }
     }

@@ -1,9 +1,13 @@
 //! `kms policy …`, one subcommand a file.
 
 mod data;
+mod eval;
 mod generate;
 mod hash;
 mod initdata;
+mod look;
+mod release;
+mod source;
 
 use std::path::Path;
 
@@ -19,6 +23,12 @@ pub(crate) fn run(command: Policy) -> Result<(), Failure> {
         Policy::Initdata(args) => initdata::run(&args),
         Policy::Hash(args) => hash::run(&args),
         Policy::Data(args) => data::run(&args),
+        Policy::Eval(args) => eval::eval(&args),
+        Policy::Replay(args) => eval::replay(&args),
+        Policy::Explain(args) => look::explain(&args),
+        Policy::Diff(args) => look::diff(&args),
+        Policy::Lint(args) => look::lint(&args),
+        Policy::Release(args) => release::run(&args),
     }
 }
 
