@@ -4,6 +4,7 @@
 //! with `KMS_RULES=FILE` the hash of each whole policy too. The data is read in place.
 
 mod images;
+mod names;
 mod samples;
 
 use std::path::Path;
@@ -40,6 +41,13 @@ fn main() -> ExitCode {
         passed += outcome.passed;
         failed += outcome.failed;
     }
+    let names = names::run(&root.join("images"));
+    println!(
+        "cases images {} passed {} failed",
+        names.passed, names.failed
+    );
+    passed += names.passed;
+    failed += names.failed;
     let verdict = if failed == 0 { "ok" } else { "FAILED" };
     println!("test result: {verdict}. {passed} passed; {failed} failed");
     ExitCode::from(u8::from(failed != 0 || passed == 0))
