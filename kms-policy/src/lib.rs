@@ -9,7 +9,9 @@
 //! - [`image`] is what is known of the pod's images: their configuration, and the dm-verity root hash of
 //!   each layer;
 //! - [`generate`] puts these together to the data of a policy;
-//! - [`rules`] judge requests by that data; a [`Policy`] is both, with its hash.
+//! - [`rules`] judge requests by that data; a [`Policy`] is both, with its hash;
+//! - [`initdata`] is what it comes in on Kata Containers' main line;
+//! - [`annotate`] puts it into the pod's file, and changes nothing else there.
 //!
 //! No network, no clock; files only where a path is given.
 //!
@@ -39,14 +41,16 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+pub mod annotate;
 mod error;
 mod file;
 pub mod generate;
 pub mod image;
+pub mod initdata;
 pub mod manifest;
 mod policy;
 pub mod rules;
 pub mod settings;
 
 pub use error::{Error, ErrorKind};
-pub use policy::{MAX_ANNOTATIONS_LEN, Policy};
+pub use policy::{MAX_ANNOTATIONS_LEN, POLICY_ANNOTATION, Policy};

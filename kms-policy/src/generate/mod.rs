@@ -22,7 +22,9 @@ use environment::Environment;
 use volumes::Volumes;
 
 use crate::image::{ImageFacts, ImageLock};
+use crate::initdata::INITDATA_ANNOTATION;
 use crate::manifest::{Claim, Container, Document, Entries, Manifest, Workload};
+use crate::policy::POLICY_ANNOTATION;
 use crate::settings::Settings;
 use crate::{Error, ErrorKind};
 
@@ -47,6 +49,23 @@ impl Profile {
             Self::AksAzl3 => "aks-azl3",
             Self::Aks3_15 => "aks-3.15",
             Self::Kata => "kata",
+        }
+    }
+
+    /// The profile of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::AksAzl3, Self::Aks3_15, Self::Kata]
+            .into_iter()
+            .find(|profile| profile.as_str() == name)
+    }
+
+    /// The annotation of pods that brings the policy to the agent.
+    #[must_use]
+    pub const fn annotation(self) -> &'static str {
+        match self {
+            Self::AksAzl3 | Self::Aks3_15 => POLICY_ANNOTATION,
+            Self::Kata => INITDATA_ANNOTATION,
         }
     }
 

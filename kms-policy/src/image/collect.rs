@@ -115,6 +115,17 @@ pub struct CollectedImage {
     pub resolved: Option<Digest>,
 }
 
+impl CollectedImage {
+    /// Facts that are known already, of an image that a name stands for still.
+    #[must_use]
+    pub const fn of_known(facts: ImageFacts, resolved: Digest) -> Self {
+        Self {
+            facts,
+            resolved: Some(resolved),
+        }
+    }
+}
+
 /// An image that was found: what its documents say.
 #[derive(Debug)]
 pub(super) struct FoundImage {

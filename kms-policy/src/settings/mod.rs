@@ -3,6 +3,7 @@
 //! They are genpolicy's own file, `genpolicy-settings.json`, so that a cluster's settings are kept as
 //! they are. Parts of them become parts of the policy; the rest decides how it is made.
 
+mod built_in;
 mod patch;
 mod typed;
 

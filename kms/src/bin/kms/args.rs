@@ -5,6 +5,7 @@ pub(crate) mod cluster;
 pub(crate) mod config;
 pub(crate) mod doctor;
 pub(crate) mod migrate;
+pub(crate) mod policy;
 pub(crate) mod replicas;
 pub(crate) mod retire;
 #[cfg(feature = "testing")]
@@ -114,6 +115,12 @@ Example:
 Ask each API server by its own address: behind a load balancer one of them answers for all. Exit
 codes: 0 all of them do, 1 one does not or it is not known.")]
     Replicas(replicas::ReplicasCheck),
+    /// Make the policy of a confidential pod, offline: what its virtual machine's agent will obey.
+    #[command(
+        subcommand,
+        after_help = "Example:\n  kms policy generate -y pod.yaml -p rules.rego && kms policy hash -y pod.yaml -p rules.rego"
+    )]
+    Policy(policy::Policy),
     /// Say whether a key can serve a cluster, and if not, why, and what to do.
     #[command(
         subcommand,

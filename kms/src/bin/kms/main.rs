@@ -50,6 +50,7 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Etcd(args) => command::etcd::run(args, clock).await,
         Command::Config(command) => command::config::run(command, clock).await,
         Command::Replicas(args) => command::replicas::run(args, clock).await,
+        Command::Policy(command) => command::policy::run(command).await,
         #[cfg(feature = "testing")]
         Command::Testkit(args) => command::testkit::run(args, clock).await,
         Command::Doctor(command) => command::doctor::run(command, clock).await,
@@ -68,6 +69,7 @@ fn wants_json(command: &Command) -> bool {
         Command::Config(Config::Check(args)) => args.json,
         Command::Config(Config::Plan(args)) => args.json,
         Command::Replicas(args) => args.json,
+        Command::Policy(command) => command.wants_json(),
         #[cfg(feature = "testing")]
         Command::Testkit(_) => false,
         Command::Doctor(Doctor::Azure(args)) => args.json,

@@ -20,10 +20,7 @@ fn options(servers: &[&Server]) -> RegistryOptions {
     let options = RegistryOptions::default().with_first_pause(Duration::from_millis(1));
     let insecure =
         |options: RegistryOptions, server: &&Server| options.with_insecure(&server.place);
-    servers
-        .iter()
-        .try_fold(options, |options, server| insecure(options, server))
-        .unwrap()
+    servers.iter().try_fold(options, insecure).unwrap()
 }
 
 async fn image(
@@ -120,15 +117,9 @@ async fn a_registry_that_was_not_named_is_not_asked_in_clear() {
 #[tokio::test]
 async fn content_that_was_changed_is_refused() {
     let (content, _, amd64) = web();
-    for digest in content.blobs.0.keys().cloned() {
+    for digest in content.blobs.0.keys() {
         let mut changed = content.clone();
-        *changed
-            .blobs
-            .0
-            .get_mut(&digest)
-            .unwrap()
-            .last_mut()
-            .unwrap() ^= 1;
+        *changed.blobs.0.get_mut(digest).unwrap().last_mut().unwrap() ^= 1;
         let server = Server::start(move |request| changed.answer(request));
         let name = content.name(&server, "1");
         match image(&server, &name).await {
