@@ -13,7 +13,7 @@
 //! - [`initdata`] is what it comes in on Kata Containers' main line;
 //! - [`annotate`] puts it into the pod's file, and changes nothing else there.
 //!
-//! No network, no clock; files only where a path is given.
+//! Without the feature `registry` no network and no clock; files only where a path is given.
 //!
 //! ```no_run
 //! use kms_policy::Policy;

@@ -8,7 +8,7 @@ use super::Digest;
 use super::digest::shown;
 use crate::{Error, ErrorKind};
 
-/// The longest registry and repository together, in bytes.
+/// The longest registry, and the longest repository, in bytes.
 const MAX_NAME: usize = 255;
 const MAX_TAG: usize = 128;
 const DOCKER_HUB: &str = "docker.io";
@@ -77,7 +77,7 @@ impl ImageReference {
         } else {
             path.to_owned()
         };
-        let fits = name.len() <= MAX_NAME
+        let fits = registry.len().max(repository.len()) <= MAX_NAME
             && is_registry(registry)
             && repository.split('/').all(is_component)
             && tag.as_deref().is_none_or(is_tag);

@@ -8,6 +8,7 @@ mod command;
 mod config;
 mod decrypt;
 mod doctor;
+mod images;
 mod inspect;
 mod key;
 mod made;
