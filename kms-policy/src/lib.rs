@@ -11,7 +11,10 @@
 //! - [`generate`] puts these together to the data of a policy;
 //! - [`rules`] judge requests by that data; a [`Policy`] is both, with its hash;
 //! - [`initdata`] is what it comes in on Kata Containers' main line;
-//! - [`annotate`] puts it into the pod's file, and changes nothing else there.
+//! - [`annotate`] puts it into the pod's file, and changes nothing else there;
+//! - `evaluate` judges requests by a policy, as the agent does, and says why one was denied (feature
+//!   `evaluate`);
+//! - [`explain`], [`diff`] and [`lint`] tell a person what is in a policy.
 //!
 //! Without the feature `registry` no network and no clock; files only where a path is given.
 //!
@@ -42,11 +45,17 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod annotate;
+pub mod diff;
+pub mod document;
 mod error;
+#[cfg(feature = "evaluate")]
+pub mod evaluate;
+pub mod explain;
 mod file;
 pub mod generate;
 pub mod image;
 pub mod initdata;
+pub mod lint;
 pub mod manifest;
 mod policy;
 pub mod rules;

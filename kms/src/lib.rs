@@ -11,6 +11,7 @@ pub mod policy;
 pub mod provider;
 pub mod quickstart;
 pub mod retire;
+pub mod rotation;
 
 pub use decrypt::{DecryptRequest, Decrypted, decrypt};
 pub use failure::Failure;

@@ -36,7 +36,7 @@ pub use census::{
 pub use evidence::{
     Evidence, EvidenceBuilder, EvidenceDigest, FoundReference, Objection, PermitOptions, Reference,
     ReplicaState, RetirePermit, RetireVerdict, ScannedSource, SourceRole, UnknownKey,
-    UnscannedKind, UnscannedSource, Waiver, permit_retirement,
+    UnscannedKind, UnscannedSource, Waiver, names_one_key, permit_retirement,
 };
 pub use migrate::{
     Checkpoint, CheckpointStore, ConfiguredReencryptors, Lookup, Migration, MigrationCounts,

@@ -4,6 +4,7 @@
 //! block of data is hashed behind the salt, the hashes fill blocks, these are hashed likewise, until
 //! one hash is left. Only the hashes are made here, no superblock.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use ring::digest::{Context, SHA256};
@@ -19,8 +20,10 @@ const MAX_BLOCK: usize = 1024 * 1024;
 
 /// From so many bytes at once on, blocks are shared out among threads.
 const WORTH_THREADS: usize = 1024 * 1024;
-/// So much is shared out at once: its hashes take little memory.
-const SHARED_OUT: usize = 16 * 1024 * 1024;
+/// What a thread takes at once, in bytes. Small, so that none waits long for the last.
+const SHARE: usize = 1024 * 1024;
+/// What is shared out before the threads meet, in bytes: its hashes take 2 MiB of memory.
+const SHARED_OUT: usize = 256 * 1024 * 1024;
 
 /// The form of a tree.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -158,29 +161,35 @@ impl VerityHasher {
     /// The hashes of many blocks, in order, made on several threads.
     fn hashes(&self, blocks: &[u8]) -> Vec<[u8; HASH_LEN]> {
         let block = self.options.data_block;
-        let share = blocks.len().div_ceil(self.threads.max(1));
-        let share = share.checked_next_multiple_of(block).unwrap_or(block);
-        let each = |share: &[u8]| -> Vec<_> {
-            let blocks = share.chunks_exact(block);
-            blocks.map(|block| self.hash(block)).collect()
-        };
-        let mut shares = blocks.chunks(share);
-        let own = shares.next().unwrap_or_default();
-        thread::scope(|scope| {
-            let others: Vec<_> = shares
-                .map(|share| {
-                    let started = thread::Builder::new().spawn_scoped(scope, move || each(share));
-                    (share, started)
-                })
-                .collect();
-            let mut hashes = each(own);
-            for (share, started) in others {
-                // Where there is no thread to be had, this one does the work.
-                let done = started.ok().and_then(|thread| thread.join().ok());
-                hashes.extend(done.unwrap_or_else(|| each(share)));
+        let shares: Vec<&[u8]> = blocks.chunks(SHARE.max(block)).collect();
+        let next = AtomicUsize::new(0);
+        let work = || {
+            let mut done: Vec<(usize, Vec<_>)> = Vec::new();
+            loop {
+                let index = next.fetch_add(1, Ordering::Relaxed);
+                let Some(share) = shares.get(index) else {
+                    return done;
+                };
+                let blocks = share.chunks_exact(block);
+                done.push((index, blocks.map(|block| self.hash(block)).collect()));
             }
-            hashes
-        })
+        };
+        let mut done = thread::scope(|scope| {
+            // Where there is no thread to be had, those that there are do the work.
+            let others: Vec<_> = (1..self.threads.min(shares.len()))
+                .filter_map(|_| thread::Builder::new().spawn_scoped(scope, work).ok())
+                .collect();
+            let mut done = work();
+            for other in others {
+                match other.join() {
+                    Ok(more) => done.extend(more),
+                    Err(panic) => std::panic::resume_unwind(panic),
+                }
+            }
+            done
+        });
+        done.sort_unstable_by_key(|(index, _)| *index);
+        done.into_iter().flat_map(|(_, hashes)| hashes).collect()
     }
 
     /// The hash of one block, which does not belong to the tree yet.

@@ -7,6 +7,8 @@ mod built_in;
 mod patch;
 mod typed;
 
+#[cfg(feature = "evaluate")]
+pub(crate) use patch::apply as patch;
 pub use typed::{
     Capabilities, ContainerSettings, MountSettings, Settings, SmbStorageClass, VolumeSettings,
 };

@@ -12,7 +12,7 @@ use crate::provider::{Environment, open_endpoint};
 
 /// Opens the provider of every KMS that a configuration names: the one that `keks` give, or the
 /// plugin at its endpoint. Dials nothing yet.
-pub(super) fn open_plugins(
+pub(crate) fn open_plugins(
     config: &EncryptionConfiguration,
     keks: Vec<KekArgument>,
     environment: &mut Environment,

@@ -247,7 +247,7 @@ fn verdict(text: &mut String, verification: &Verification) -> Written {
 }
 
 /// Columns as wide as they must be; numbers to the right.
-pub(super) fn write_table<const N: usize>(text: &mut String, table: &[[String; N]]) -> Written {
+pub(crate) fn write_table<const N: usize>(text: &mut String, table: &[[String; N]]) -> Written {
     let mut widths = [0; N];
     for row in table {
         for (width, cell) in widths.iter_mut().zip(row) {

@@ -3,7 +3,8 @@
 //! A keyring is made and served as a KMS v2 plugin on a socket. Through that socket this process
 //! plays kube-apiserver: Status, one Encrypt of a seed, and then each Secret under a key of its own,
 //! in an object store in memory. Values that a real kube-apiserver wrote are opened as well. Then
-//! the key is rotated, old values are found by their key id and rewritten.
+//! the key is rotated and a driver carries that through: it waits for the plugin, re-encrypts, and counts
+//! until nothing needs the old key, which is then retired on that evidence and switched off.
 
 mod recorded;
 mod replay;

@@ -42,6 +42,7 @@ pub use needs::{
     BackupNeed, HistoryNeeds, LiveNeeds, NeededBy, ReplicaNeed, ResourceNeed, UnknownGroup,
     UnknownNeeds,
 };
+pub(crate) use plan::scanned;
 pub use plan::{PlannedObjection, RetirePlan, plan};
 pub use replica::ReplicaArgument;
 pub use request::{KmsV1Argument, PlanRequest, UnscannedArgument, parse_key_id};

@@ -150,7 +150,11 @@ fn concluded(
     }
 }
 
-fn scanned(role: SourceRole, outcome: &CensusOutcome, clock: &dyn Clock) -> ScannedSource {
+pub(crate) fn scanned(
+    role: SourceRole,
+    outcome: &CensusOutcome,
+    clock: &dyn Clock,
+) -> ScannedSource {
     let facts = &outcome.source;
     let revision = Revision::new(facts.revision);
     let mut identity = StoreIdentity::new(&facts.kind, &facts.name, revision, facts.live);

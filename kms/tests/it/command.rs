@@ -1,6 +1,6 @@
 //! Running the binary.
 
-use std::io::Write as _;
+use std::io::{BufRead as _, Write as _};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
@@ -107,6 +107,69 @@ impl Drop for Served {
         // It may have ended already.
         let _ = self.0.kill();
         let _ = self.0.wait();
+    }
+}
+
+/// A command that tells of events, one JSON object a line, and is killed when the test ends.
+pub(crate) struct Events {
+    child: Child,
+    lines: std::io::Lines<std::io::BufReader<std::process::ChildStdout>>,
+    told: Vec<Value>,
+}
+
+impl Events {
+    pub(crate) fn start(arguments: &[&str]) -> Self {
+        let mut command = command(arguments);
+        // What it says to people is seen if the test fails.
+        command.stdin(Stdio::null()).stderr(Stdio::inherit());
+        let mut child = command.spawn().unwrap();
+        let out = std::io::BufReader::new(child.stdout.take().unwrap());
+        Self {
+            child,
+            lines: out.lines(),
+            told: Vec::new(),
+        }
+    }
+
+    /// The next event that is wanted.
+    pub(crate) fn wait(&mut self, is_wanted: impl Fn(&Value) -> bool) -> Value {
+        for line in self.lines.by_ref() {
+            let event: Value = serde_json::from_str(&line.unwrap()).unwrap();
+            self.told.push(event.clone());
+            if is_wanted(&event) {
+                return event;
+            }
+        }
+        panic!("it ended before that: {:#?}", self.told);
+    }
+
+    /// As a power cut would.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Waits until it ends by itself.
+    pub(crate) fn end(mut self) -> Option<i32> {
+        for line in self.lines.by_ref() {
+            let _ = line.unwrap();
+        }
+        self.child.wait().unwrap().code()
+    }
+
+    /// Asks it to stop, as a service manager would.
+    pub(crate) fn terminate(self) -> Option<i32> {
+        let id = self.child.id().to_string();
+        let asked = Command::new("kill").args(["-TERM", &id]).status();
+        assert!(asked.unwrap().success());
+        self.end()
+    }
+}
+
+impl Drop for Events {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

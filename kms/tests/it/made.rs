@@ -293,7 +293,8 @@ impl Maker {
     async fn damage(&mut self) -> BTreeMap<String, bool> {
         let (v2, colon, short, gcm, cbc, secretbox) = (0, 1, 2, 3, 4, 5);
         let elsewhere = "/registry/secrets/ns-0/elsewhere";
-        let cases: Vec<(&str, usize, Box<dyn Fn(&mut Value)>)> = vec![
+        type Change = Box<dyn Fn(&mut Value)>;
+        let cases: Vec<(&str, usize, Change)> = vec![
             ("v2-cut", v2, Box::new(|value| cut(value, 100))),
             (
                 "v2-nothing",

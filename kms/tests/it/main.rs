@@ -8,6 +8,9 @@ mod command;
 mod config;
 mod decrypt;
 mod doctor;
+#[expect(dead_code, reason = "the store's own tests need more of it")]
+#[path = "../../../kms-cluster/tests/it/etcd/server.rs"]
+mod etcd_server;
 mod images;
 mod inspect;
 mod key;
@@ -17,6 +20,7 @@ mod policy;
 mod quickstart;
 mod replicas;
 mod retire;
+mod rotation;
 mod serve;
 #[cfg(feature = "testing")]
 mod testkit;

@@ -21,6 +21,7 @@ use kms_core::object::Revision;
 
 pub use builder::EvidenceBuilder;
 pub use digest::EvidenceDigest;
+pub use names::names_one_key;
 pub use objection::Objection;
 pub use permit::{PermitOptions, RetirePermit, RetireVerdict, permit_retirement};
 pub use reference::{FoundReference, Reference, UnknownKey};

@@ -38,6 +38,20 @@ impl Names {
     }
 }
 
+/// Whether two texts name one key: its id, `sha256:` and the hash of that as the API server's metrics
+/// show it, or what Azure/kubernetes-kms makes of the URL of a version in a vault.
+///
+/// ```
+/// use kms_envelope::reencrypt::names_one_key;
+///
+/// assert!(names_one_key("kek-1", "kek-1"));
+/// assert!(!names_one_key("kek-1", "kek-2"));
+/// ```
+#[must_use]
+pub fn names_one_key(one: &str, other: &str) -> bool {
+    one == other || Names::of(one).is_same(&Names::of(other))
+}
+
 /// 64 hexadecimal digits, with or without `sha256:` before them.
 fn parse_hash(text: &str) -> Option<[u8; 32]> {
     let digits = text.strip_prefix("sha256:").unwrap_or(text).as_bytes();

@@ -332,3 +332,18 @@ impl Saver for CheckpointSaver<'_> {
         self.checkpoints.save(&place.to_json()?).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sent(future: impl Future + Send) -> impl Future + Send {
+        future
+    }
+
+    /// A driver runs it in a task of a runtime of many threads. That this compiles is the test.
+    #[expect(dead_code, reason = "never called")]
+    fn can_be_sent<'m>(migration: &'m Migration<'m>) -> impl Future + Send + 'm {
+        sent(migration.run(core::future::pending(), |_| {}))
+    }
+}

@@ -32,29 +32,37 @@ pub(super) async fn verify(
     stop: StopSignal<'_>,
     progress: &mut OnProgress<'_>,
 ) -> Result<Verified, StopReason> {
-    let all = Box::pin(async {
-        let mut attempt = 1_u32;
-        loop {
-            let mut pace = Pace::new(MigrationPhase::Verifying, total, 0, work.clock.now());
-            let mut show = |done: u64| {
-                if let Some(shown) = pace.progress(work.clock.now(), done, counts) {
-                    progress(&shown);
-                }
-            };
-            match read_all(work, &mut show).await {
-                Err(StopReason::Store(error))
-                    if error.kind() == CoreErrorKind::Compacted && attempt < ATTEMPTS =>
-                {
-                    attempt = attempt.saturating_add(1);
-                }
-                ended => return ended,
-            }
-        }
-    });
+    let all = Box::pin(read_until_whole(work, counts, total, progress));
     // It changes nothing, so it may end anywhere.
     match select(all, stop).await {
         Either::Left((ended, _)) => ended,
         Either::Right(((), _)) => Err(StopReason::Asked),
+    }
+}
+
+/// Begins again when the revision is compacted meanwhile.
+async fn read_until_whole(
+    work: &Work<'_>,
+    counts: MigrationCounts,
+    total: Option<u64>,
+    progress: &mut OnProgress<'_>,
+) -> Result<Verified, StopReason> {
+    let mut attempt = 1_u32;
+    loop {
+        let mut pace = Pace::new(MigrationPhase::Verifying, total, 0, work.clock.now());
+        let mut show = |done: u64| {
+            if let Some(shown) = pace.progress(work.clock.now(), done, counts) {
+                progress(&shown);
+            }
+        };
+        match read_all(work, &mut show).await {
+            Err(StopReason::Store(error))
+                if error.kind() == CoreErrorKind::Compacted && attempt < ATTEMPTS =>
+            {
+                attempt = attempt.saturating_add(1);
+            }
+            ended => return ended,
+        }
     }
 }
 
@@ -173,7 +181,10 @@ async fn judge_all(
     work: &Work<'_>,
     objects: &[StoredObject],
 ) -> Vec<Result<Option<Box<Remaining>>, StopReason>> {
-    stream::iter(objects.iter().map(|object| judge(work, object)))
+    // Made before they are waited for: a closure that makes futures which borrow, and is kept beside
+    // them, cannot be shown to the compiler to be `Send`.
+    let judging: Vec<_> = objects.iter().map(|object| judge(work, object)).collect();
+    stream::iter(judging)
         .buffer_unordered(work.options.concurrency.max(1))
         .collect()
         .await

@@ -10,7 +10,7 @@ use crate::Error;
 use crate::image::{VerityHasher, VerityOptions};
 
 /// How much is read and hashed at once, in bytes.
-const PIECE: usize = 1024 * 1024;
+const PIECE: usize = 4 * 1024 * 1024;
 /// From here on, a second thread is worth its start, in bytes.
 const WORTH_A_THREAD: usize = 256 * 1024;
 

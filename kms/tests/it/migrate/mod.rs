@@ -1,9 +1,7 @@
 //! `kms migrate`. What needs a live etcd is ignored unless asked for.
 
+mod kube;
 mod refused;
-#[expect(dead_code, reason = "the store's own tests need more of it")]
-#[path = "../../../../kms-cluster/tests/it/etcd/server.rs"]
-mod server;
 mod shared;
 mod storm;
 mod transitions;
@@ -25,7 +23,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::command::kms;
-use server::Server;
+use crate::etcd_server::Server;
 
 const CONFIG: &str = "apiVersion: apiserver.config.k8s.io/v1
 kind: EncryptionConfiguration

@@ -1,9 +1,5 @@
 //! A live etcd, from the first look to the retirement.
 
-#[expect(dead_code, reason = "the stores' tests use all of it")]
-#[path = "../../../../kms-cluster/tests/it/etcd/server.rs"]
-mod server;
-
 use std::path::PathBuf;
 
 use kms_cluster::etcd::{EtcdOptions, EtcdStore};
@@ -11,9 +7,9 @@ use kms_core::CallOptions;
 use kms_core::object::{FetchOptions, ObjectKey, ObjectSource as _, ObjectStore as _, Swap};
 use serde_json::Value;
 
-use self::server::Server;
 use super::{codes, commands, plan, snapshot, text, under, under_v1};
 use crate::command::{Ran, kms};
+use crate::etcd_server::Server;
 
 const OLD: &str = "kek-1";
 

@@ -2,7 +2,7 @@
 
 mod etcd;
 mod plan;
-mod vectors;
+pub(crate) mod vectors;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::command::{Ran, kms};
 
 /// What an API server stores under KMS v2.
-fn under(key_id: &str) -> Vec<u8> {
+pub(crate) fn under(key_id: &str) -> Vec<u8> {
     let field = |number: u8, bytes: &[u8]| {
         let length = u8::try_from(bytes.len()).unwrap();
         [&[number << 3 | 2, length], bytes].concat()
@@ -35,7 +35,11 @@ fn under_v1(provider: &str) -> Vec<u8> {
 }
 
 /// A snapshot that holds these records, in their order; `None` deletes.
-fn snapshot(directory: &Path, name: &str, records: &[(&str, Option<Vec<u8>>)]) -> PathBuf {
+pub(crate) fn snapshot(
+    directory: &Path,
+    name: &str,
+    records: &[(&str, Option<Vec<u8>>)],
+) -> PathBuf {
     let path = directory.join(name);
     let file = File::options()
         .read(true)
@@ -78,6 +82,6 @@ fn commands(plan: &Value) -> Vec<&str> {
     each.map(|command| command.as_str().unwrap()).collect()
 }
 
-fn text(path: &Path) -> &str {
+pub(crate) fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }

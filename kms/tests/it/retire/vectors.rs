@@ -36,7 +36,7 @@ fn sets() -> Vec<PathBuf> {
 }
 
 /// The path of a set's snapshot, unpacked if need be.
-fn snapshot(set: &Path, scratch: &Path) -> PathBuf {
+pub(crate) fn snapshot(set: &Path, scratch: &Path) -> PathBuf {
     let plain = set.join("snapshot.db");
     if plain.is_file() {
         return plain;
@@ -194,7 +194,7 @@ fn kek_0_is_needed_by_history_alone_and_the_others_by_live_objects() {
 }
 
 /// As the API server's metrics show it.
-fn ring_sha256(key_id: &str) -> String {
+pub(crate) fn ring_sha256(key_id: &str) -> String {
     let digest = ring::digest::digest(&ring::digest::SHA256, key_id.as_bytes());
     let hex: String = digest
         .as_ref()

@@ -643,3 +643,18 @@ impl Saver for RangeSaver<'_> {
             .map(|_| ())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sent(future: impl Future + Send) -> impl Future + Send {
+        future
+    }
+
+    /// As a migration by one worker. That this compiles is the test.
+    #[expect(dead_code, reason = "never called")]
+    fn can_be_sent<'m>(worker: &'m SharedMigration<'m>) -> impl Future + Send + 'm {
+        sent(worker.run(core::future::pending(), |_| {}))
+    }
+}

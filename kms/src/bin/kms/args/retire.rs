@@ -85,6 +85,10 @@ pub(crate) struct Retire {
     /// The provider of the key, such as `local:PATH`, for the commands that delete it.
     #[arg(long, value_name = "PROVIDER")]
     pub(crate) provider: Option<String>,
+    /// Record it in the rotation that is kept here, too, as `kms rotation watch --state` has it:
+    /// `file:PATH`, `etcd` or `etcd:NAME`. The rotation must let the key go.
+    #[arg(long, value_name = "PLACE")]
+    pub(crate) state: Option<String>,
     /// Record the retirement. Without it everything is looked at and nothing is recorded.
     #[arg(long)]
     pub(crate) yes: bool,

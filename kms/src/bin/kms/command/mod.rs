@@ -13,6 +13,7 @@ pub(crate) mod policy;
 pub(crate) mod quickstart;
 pub(crate) mod replicas;
 pub(crate) mod retire;
+pub(crate) mod rotation;
 pub(crate) mod serve;
 pub(crate) mod signals;
 #[cfg(feature = "testing")]

@@ -11,8 +11,10 @@ use kms::retire::{
     Places, PlanRequest, ReplicaArgument, RetireOutcome, RetirePlan, RetireRequest, Retirement,
     parse_key_id, plan, refusal_text, retire, retirement_text, text_plan,
 };
+use kms::rotation::{RecordedRetirement, StatePlace};
 use kms::{Failure, read_text};
 use kms_core::Clock;
+use kms_core::state::StateStore;
 use kms_envelope::kubernetes::{ConfiguredNames, EncryptionConfiguration};
 use kms_envelope::reencrypt::CensusOptions;
 use serde::Serialize;
@@ -84,6 +86,13 @@ pub(crate) async fn run_retire(args: Retire, clock: Arc<dyn Clock>) -> Result<()
     let census = census_options(&args.names)?;
     let replicas = parse_all::<ReplicaArgument>(&args.replica)?;
     let store = ClusterSource::etcd(etcd_options(&args.etcd, &clock)?).await?;
+    let state = match &args.state {
+        Some(place) => {
+            let place: StatePlace = place.parse()?;
+            Some(place.open_beside(Some(&store), Arc::clone(&clock))?)
+        }
+        None => None,
+    };
     let mut request = RetireRequest::new(key_id, evidence, store);
     request.census = census;
     request.replicas = replicas;
@@ -91,10 +100,18 @@ pub(crate) async fn run_retire(args: Retire, clock: Arc<dyn Clock>) -> Result<()
     request.provider.clone_from(&args.provider);
     let bar = spinner();
     let shown = bar.clone();
-    let outcome = retire(request, clock, move |progress| show(&shown, progress)).await;
+    let outcome = retire(request, Arc::clone(&clock), move |progress| {
+        show(&shown, progress);
+    })
+    .await;
     bar.finish_and_clear();
     match outcome? {
-        RetireOutcome::Permitted(retirement) => conclude(&args, &retirement),
+        RetireOutcome::Permitted(retirement) => {
+            if let Some(state) = &state {
+                write_down(&args, &retirement, &**state, &*clock).await?;
+            }
+            conclude(&args, &retirement)
+        }
         RetireOutcome::Refused(objections) => {
             if args.json {
                 print_line(&pretty(&serde_json::json!({ "objections": objections }))?)?;
@@ -107,6 +124,21 @@ pub(crate) async fn run_retire(args: Retire, clock: Arc<dyn Clock>) -> Result<()
             let fault = format!("an unknown outcome: {outcome:?}");
             Err(Failure::new("internal", fault, "report this as a defect"))
         }
+    }
+}
+
+/// Records a retirement in the rotation, which has a say in it; without `--yes` it is only asked.
+async fn write_down(
+    args: &Retire,
+    retirement: &Retirement,
+    state: &dyn StateStore,
+    clock: &dyn Clock,
+) -> Result<(), Failure> {
+    let key = parse_key_id(&args.key_id)?;
+    let recorded = RecordedRetirement::new(state, &key, &retirement.evidence);
+    match args.yes {
+        true => recorded.record(clock).await,
+        false => recorded.check(clock).await,
     }
 }
 

@@ -26,7 +26,12 @@ pub(crate) async fn run(command: Policy) -> Result<(), Failure> {
 
 /// The manifest's text, from its file or from standard input.
 fn manifest(inputs: &PolicyInputs) -> Result<String, Failure> {
-    read_manifest(inputs.yaml_file.as_deref().unwrap_or_else(|| Path::new("-")))
+    read_manifest(
+        inputs
+            .yaml_file
+            .as_deref()
+            .unwrap_or_else(|| Path::new("-")),
+    )
 }
 
 /// Makes the policies of a manifest, and says what was passed over.

@@ -1,23 +1,25 @@
 //! The steps, one after the other.
 
+mod place;
+mod through;
+
 use core::time::Duration;
 use std::collections::BTreeMap;
-use std::fs::Permissions;
 use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use kms_cluster::embedded::EmbeddedStore;
 use kms_core::local::LocalProvider;
 use kms_core::object::{ObjectKey, ObjectStore, Scan, ScanOptions, Swap};
-use kms_core::{CallOptions, Clock, OsRandom, SecretBytes, TokioClock};
-use kms_envelope::kubernetes::{EncryptionConfiguration, Transformer};
+use kms_core::{CallOptions, Clock, KeyId, OsRandom, SecretBytes, TokioClock};
+use kms_envelope::kubernetes::{EncryptionConfiguration, ProviderConfiguration, Transformer};
 use kms_plugin::server::Plugin;
 use kms_plugin::socket::{ListenOptions, Listener, SocketAddress};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use self::place::Place;
 use super::report::{Progress, rate, seconds};
 use super::tally::Tally;
 use super::{QuickstartOptions, recorded, secret};
@@ -40,7 +42,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 ///
 /// A [`Failure`] if a step cannot be done, or if anything that is read back differs from what was
 /// written.
-pub async fn run<W: Write>(
+pub async fn run<W: Write + Send>(
     options: QuickstartOptions,
     progress: &mut Progress<W>,
 ) -> Result<(), Failure> {
@@ -58,59 +60,15 @@ pub async fn run<W: Write>(
     finish(&place, total, progress).map_err(output)
 }
 
-/// Where files go: a directory of the caller's, or a temporary one that is removed at the end.
-enum Place {
-    Given(PathBuf),
-    Temporary(tempfile::TempDir),
-}
-
-impl Place {
-    fn prepare(dir: Option<PathBuf>) -> Result<Self, Failure> {
-        let Some(dir) = dir else {
-            return tempfile::Builder::new()
-                .prefix("kms-quickstart-")
-                .permissions(Permissions::from_mode(0o700))
-                .tempdir()
-                .map(Self::Temporary)
-                .map_err(|e| Failure::io("making a directory", e));
-        };
-        let reading = |e| Failure::io(format!("making {}", dir.display()), e);
-        // Nobody else may write there, whatever the umask: a keyring will be in it.
-        let mut builder = std::fs::DirBuilder::new();
-        builder
-            .recursive(true)
-            .mode(0o700)
-            .create(&dir)
-            .map_err(reading)?;
-        if std::fs::read_dir(&dir).map_err(reading)?.next().is_some() {
-            return Err(Failure::new(
-                "conflict",
-                format!("the directory {} is not empty", dir.display()),
-                "give a new or empty one: nothing is overwritten here",
-            ));
-        }
-        // An absolute path makes the printed commands work anywhere.
-        std::path::absolute(&dir).map(Self::Given).map_err(reading)
-    }
-
-    fn path(&self) -> &Path {
-        match self {
-            Self::Given(path) => path,
-            Self::Temporary(dir) => dir.path(),
-        }
-    }
-
-    const fn stays(&self) -> bool {
-        matches!(self, Self::Given(_))
-    }
-}
-
 /// Everything that runs.
 struct Scene {
     clock: Arc<dyn Clock>,
-    keyring: LocalProvider,
+    keyring: Arc<LocalProvider>,
+    socket: PathBuf,
+    /// Where the rotation is kept.
+    state: PathBuf,
     transformer: Transformer,
-    store: EmbeddedStore,
+    store: Arc<EmbeddedStore>,
     /// What each Secret must read as.
     written: BTreeMap<ObjectKey, Vec<u8>>,
     stop: Option<oneshot::Sender<()>>,
@@ -118,7 +76,7 @@ struct Scene {
 }
 
 impl Scene {
-    async fn set_up<W: Write>(
+    async fn set_up<W: Write + Send>(
         place: &Place,
         clock: Arc<dyn Clock>,
         progress: &mut Progress<W>,
@@ -158,30 +116,20 @@ impl Scene {
             .line(format_args!("config  {}", file.display()))
             .map_err(output)?;
 
-        let config = EncryptionConfiguration::parse(&text)?;
-        let providers = config.providers_for("", "secrets");
-        let mut builder = Transformer::builder(
-            providers.iter().copied(),
-            Arc::clone(&clock),
-            Arc::new(OsRandom),
-        );
-        for provider in &providers {
-            if let kms_envelope::kubernetes::ProviderConfiguration::Kms(kms) = provider {
-                builder = builder.kms(&kms.name, open_endpoint(kms, Arc::clone(&clock))?);
-            }
-        }
         Ok(Self {
-            transformer: builder.build()?,
+            transformer: api_server(&socket, &clock)?,
             clock,
-            keyring,
-            store: EmbeddedStore::new("quickstart"),
+            keyring: Arc::new(keyring),
+            state: place.path().join("rotation.json"),
+            socket,
+            store: Arc::new(EmbeddedStore::new("quickstart").with_cluster_id("quickstart")),
             written: BTreeMap::new(),
             stop: Some(stop),
             plugin,
         })
     }
 
-    async fn play<W: Write>(
+    async fn play<W: Write + Send>(
         &mut self,
         secrets: u32,
         progress: &mut Progress<W>,
@@ -191,12 +139,14 @@ impl Scene {
         self.read_back(progress).await?;
         self.open_recorded(progress).await?;
         let old = self.rotate(progress).await?;
-        self.rewrite(progress).await?;
-        self.prove(&old, progress).await
+        let evidence = self.carry_through(&old, progress).await?;
+        self.retire(&old, &evidence, progress).await?;
+        self.see_that_all_opens(&old, progress).await?;
+        self.show_keys(progress).await
     }
 
     /// What kube-apiserver does at its start: Status, and one Encrypt of a fresh seed.
-    async fn enable<W: Write>(&self, progress: &mut Progress<W>) -> Result<(), Failure> {
+    async fn enable<W: Write + Send>(&self, progress: &mut Progress<W>) -> Result<(), Failure> {
         progress
             .step("kube-apiserver's part: Status, and one Encrypt of a seed")
             .map_err(output)?;
@@ -212,7 +162,7 @@ impl Scene {
             .map_err(output)
     }
 
-    async fn store_secrets<W: Write>(
+    async fn store_secrets<W: Write + Send>(
         &mut self,
         secrets: u32,
         progress: &mut Progress<W>,
@@ -249,7 +199,7 @@ impl Scene {
         ))
     }
 
-    async fn read_back<W: Write>(&self, progress: &mut Progress<W>) -> Result<(), Failure> {
+    async fn read_back<W: Write + Send>(&self, progress: &mut Progress<W>) -> Result<(), Failure> {
         progress
             .step("Read them all back and compare")
             .map_err(output)?;
@@ -266,7 +216,10 @@ impl Scene {
         self.tally().await?.print(progress).map_err(output)
     }
 
-    async fn open_recorded<W: Write>(&self, progress: &mut Progress<W>) -> Result<(), Failure> {
+    async fn open_recorded<W: Write + Send>(
+        &self,
+        progress: &mut Progress<W>,
+    ) -> Result<(), Failure> {
         let (release, values) = recorded::reopen(&self.clock).await?;
         progress
             .step(&format!(
@@ -291,7 +244,7 @@ impl Scene {
 
     /// Rotates the key as an operator would, and waits until the plugin says so. Returns the old
     /// key id.
-    async fn rotate<W: Write>(&self, progress: &mut Progress<W>) -> Result<String, Failure> {
+    async fn rotate<W: Write + Send>(&self, progress: &mut Progress<W>) -> Result<KeyId, Failure> {
         progress
             .step("Rotate the key; nothing is restarted")
             .map_err(output)?;
@@ -327,59 +280,6 @@ impl Scene {
             .map_err(output)?;
         self.tally().await?.print(progress).map_err(output)?;
         Ok(old)
-    }
-
-    /// Writes every stale Secret again under the new key, by compare-and-swap.
-    async fn rewrite<W: Write>(&self, progress: &mut Progress<W>) -> Result<(), Failure> {
-        progress
-            .step("Rewrite what is under the old key")
-            .map_err(output)?;
-        let start = self.clock.now();
-        let bar = Progress::<W>::bar(self.count());
-        let mut rewritten = 0_u64;
-        let mut scan = self.scan();
-        while let Some(page) = scan.next_page().await? {
-            for object in page.objects {
-                let key = object.key.as_bytes();
-                let opened = self.transformer.read(key, &object.value).await?;
-                if opened.is_stale() {
-                    let value = self.transformer.write(key, opened.plaintext()).await?;
-                    let swap = Swap::Replace {
-                        expected: object.revision,
-                        value,
-                    };
-                    self.swap(&object.key, &swap).await?;
-                    rewritten = rewritten.saturating_add(1);
-                }
-                bar.inc(1);
-            }
-        }
-        bar.finish_and_clear();
-        let took = self.clock.now().since(start);
-        progress.line(rate(rewritten, took)).map_err(output)
-    }
-
-    /// Shows that nothing is left under the old key, and that everything still opens.
-    async fn prove<W: Write>(&self, old: &str, progress: &mut Progress<W>) -> Result<(), Failure> {
-        progress
-            .step("See that nothing is left under the old key")
-            .map_err(output)?;
-        let tally = self.tally().await?;
-        tally.print(progress).map_err(output)?;
-        let (left, stale) = (tally.under(old), self.verify().await?);
-        if left != 0 || stale != 0 {
-            return Err(Failure::new(
-                "internal",
-                format!("{left} Secrets are still under {old} and {stale} are stale"),
-                "report this as a defect",
-            ));
-        }
-        progress
-            .line(format_args!(
-                "0 under {old}; all {} open",
-                thousands(self.count())
-            ))
-            .map_err(output)
     }
 
     /// Puts one stored value beside the keyring, to try `inspect` and `decrypt` on.
@@ -431,7 +331,7 @@ impl Scene {
     }
 
     fn scan(&self) -> Scan<'_> {
-        Scan::new(&self.store, ScanOptions::default().with_prefix(PREFIX))
+        Scan::new(&*self.store, ScanOptions::default().with_prefix(PREFIX))
     }
 
     async fn swap(&self, key: &ObjectKey, swap: &Swap) -> Result<(), Failure> {
@@ -450,9 +350,9 @@ impl Scene {
         u64::try_from(self.written.len()).unwrap_or(u64::MAX)
     }
 
-    fn current_key_id(&self) -> Result<String, Failure> {
+    fn current_key_id(&self) -> Result<KeyId, Failure> {
         match self.transformer.kms_write_state(KMS_NAME) {
-            Some(state) => Ok(state.key_id.to_string()),
+            Some(state) => Ok(state.key_id),
             None => Err(Failure::new(
                 "not_ready",
                 "the plugin gave no key",
@@ -473,6 +373,23 @@ impl Scene {
     }
 }
 
+/// What opens and writes values as an API server with this plugin does.
+fn api_server(socket: &Path, clock: &Arc<dyn Clock>) -> Result<Transformer, Failure> {
+    let config = EncryptionConfiguration::parse(&configuration(socket))?;
+    let providers = config.providers_for("", "secrets");
+    let mut builder = Transformer::builder(
+        providers.iter().copied(),
+        Arc::clone(clock),
+        Arc::new(OsRandom),
+    );
+    for provider in &providers {
+        if let ProviderConfiguration::Kms(kms) = provider {
+            builder = builder.kms(&kms.name, open_endpoint(kms, Arc::clone(clock))?);
+        }
+    }
+    Ok(builder.build()?)
+}
+
 fn configuration(socket: &Path) -> String {
     format!(
         "apiVersion: apiserver.config.k8s.io/v1
@@ -491,7 +408,7 @@ resources:
     )
 }
 
-fn finish<W: Write>(
+fn finish<W: Write + Send>(
     place: &Place,
     total: Duration,
     progress: &mut Progress<W>,
@@ -504,6 +421,9 @@ fn finish<W: Write>(
         let dir = place.path().display();
         progress.line(format_args!(
             "kms key list --provider local:{dir}/keyring.json"
+        ))?;
+        progress.line(format_args!(
+            "kms rotation status --state file:{dir}/rotation.json --provider local:{dir}/keyring.json"
         ))?;
         progress.line(format_args!("kms inspect {dir}/value.bin"))?;
         progress.line(format_args!(
@@ -522,7 +442,8 @@ fn finish<W: Write>(
     progress
         .line("kms inspect FILE            what a stored value is encrypted with; needs no key")?;
     progress.line("kms decrypt --help          open a stored value without an API server")?;
-    progress.line("kms serve --help            serve a key to a real kube-apiserver")
+    progress.line("kms serve --help            serve a key to a real kube-apiserver")?;
+    progress.line("kms rotation watch --help   carry a rotation through, unattended")
 }
 
 fn differs(what: &dyn core::fmt::Display) -> Failure {

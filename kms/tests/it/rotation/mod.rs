@@ -1,0 +1,8 @@
+//! The driver over a store in memory: no etcd, no vault, and hours in no time. And `kms rotation`.
+
+mod faults;
+mod skew;
+mod status;
+mod steps;
+mod watch;
+mod world;
