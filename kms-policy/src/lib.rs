@@ -17,7 +17,7 @@
 //! - [`explain`], [`diff`] and [`lint`] tell a person what is in a policy;
 //! - [`release`] is the policy of a key that only such a pod may have.
 //!
-//! No network, no clock; files only where a path is given.
+//! Without the feature `registry` no network and no clock; files only where a path is given.
 //!
 //! ```no_run
 //! use kms_policy::Policy;

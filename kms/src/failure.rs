@@ -139,6 +139,11 @@ impl From<kms_envelope::Error> for Failure {
 
 impl From<kms_policy::Error> for Failure {
     fn from(error: kms_policy::Error) -> Self {
-        Self::new(error.kind().as_str(), error.to_string(), error.remedy())
+        let failure = Self::new(error.kind().as_str(), error.to_string(), error.remedy());
+        match core::error::Error::source(&error) {
+            // Its text is all that a person needs; not every message says it.
+            Some(source) => failure.with_source(source.to_string()),
+            None => failure,
+        }
     }
 }

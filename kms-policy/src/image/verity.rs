@@ -4,6 +4,9 @@
 //! block of data is hashed behind the salt, the hashes fill blocks, these are hashed likewise, until
 //! one hash is left. Only the hashes are made here, no superblock.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
 use ring::digest::{Context, SHA256};
 
 use crate::{Error, ErrorKind};
@@ -14,6 +17,13 @@ pub const HASH_LEN: usize = 32;
 const MAX_LEVELS: usize = 32;
 /// The largest block, in bytes.
 const MAX_BLOCK: usize = 1024 * 1024;
+
+/// From so many bytes at once on, blocks are shared out among threads.
+const WORTH_THREADS: usize = 1024 * 1024;
+/// What a thread takes at once, in bytes. Small, so that none waits long for the last.
+const SHARE: usize = 1024 * 1024;
+/// What is shared out before the threads meet, in bytes: its hashes take 2 MiB of memory.
+const SHARED_OUT: usize = 256 * 1024 * 1024;
 
 /// The form of a tree.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -61,6 +71,7 @@ pub struct VerityHasher {
     options: VerityOptions,
     /// A hash that has taken in the salt.
     salted: Context,
+    threads: usize,
     /// Data that fills no block yet.
     data: Vec<u8>,
     /// For each level, hashes that fill no block yet, and how many it has had.
@@ -101,9 +112,17 @@ impl VerityHasher {
         Ok(Self {
             options,
             salted,
+            threads: 1,
             data: Vec::with_capacity(options.data_block),
             levels: Vec::new(),
         })
+    }
+
+    /// Hashes on so many threads where 1 MiB or more comes at once.
+    #[must_use]
+    pub const fn with_threads(mut self, threads: usize) -> Self {
+        self.threads = threads;
+        self
     }
 
     /// Takes in the next bytes.
@@ -122,11 +141,55 @@ impl VerityHasher {
             self.data = full;
             self.data.clear();
         }
-        let mut blocks = bytes.chunks_exact(block);
-        for full in &mut blocks {
-            self.add_hash(self.hash(full));
+        let rest = bytes.len().checked_rem(block).unwrap_or_default();
+        let full = bytes.len().saturating_sub(rest);
+        let (full, rest) = bytes.split_at_checked(full).unwrap_or((bytes, &[]));
+        self.data.extend_from_slice(rest);
+        if self.threads < 2 || full.len() < WORTH_THREADS {
+            for block in full.chunks_exact(block) {
+                self.add_hash(self.hash(block));
+            }
+            return;
         }
-        self.data.extend_from_slice(blocks.remainder());
+        for shared_out in full.chunks(SHARED_OUT) {
+            for hash in self.hashes(shared_out) {
+                self.add_hash(hash);
+            }
+        }
+    }
+
+    /// The hashes of many blocks, in order, made on several threads.
+    fn hashes(&self, blocks: &[u8]) -> Vec<[u8; HASH_LEN]> {
+        let block = self.options.data_block;
+        let shares: Vec<&[u8]> = blocks.chunks(SHARE.max(block)).collect();
+        let next = AtomicUsize::new(0);
+        let work = || {
+            let mut done: Vec<(usize, Vec<_>)> = Vec::new();
+            loop {
+                let index = next.fetch_add(1, Ordering::Relaxed);
+                let Some(share) = shares.get(index) else {
+                    return done;
+                };
+                let blocks = share.chunks_exact(block);
+                done.push((index, blocks.map(|block| self.hash(block)).collect()));
+            }
+        };
+        let mut done = thread::scope(|scope| {
+            // Where there is no thread to be had, those that there are do the work.
+            let others: Vec<_> = (1..self.threads.min(shares.len()))
+                .filter_map(|_| thread::Builder::new().spawn_scoped(scope, work).ok())
+                .collect();
+            let mut done = work();
+            for other in others {
+                match other.join() {
+                    Ok(more) => done.extend(more),
+                    Err(panic) => std::panic::resume_unwind(panic),
+                }
+            }
+            done
+        });
+        done.sort_unstable_by_key(|(index, _)| *index);
+        done.into_iter().flat_map(|(_, hashes)| hashes).collect()
     }
 
     /// The hash of one block, which does not belong to the tree yet.
@@ -246,6 +309,19 @@ mod tests {
         let whole = root(data, options, data.len());
         for piece in [1000, 4095, 4096, 4097, 12_288] {
             assert_eq!(root(data, options, piece), whole, "{piece}");
+        }
+    }
+
+    #[test]
+    fn threads_do_not_matter() {
+        let data = [&*numbered(), &*numbered(), b"rest"].concat();
+        let whole = root(&data, VerityOptions::default(), data.len());
+        for (threads, piece) in [(2, data.len()), (3, 5_000_001), (7, 1 << 20), (2, 4096)] {
+            let mut hasher = VerityHasher::new(VerityOptions::default())
+                .unwrap()
+                .with_threads(threads);
+            data.chunks(piece).for_each(|piece| hasher.update(piece));
+            assert_eq!(hex(&hasher.finish().unwrap()), whole, "{threads} {piece}");
         }
     }
 

@@ -5,6 +5,7 @@
 //! judged by our rules and must have the recorded verdict. The data is read in place.
 
 mod images;
+mod names;
 mod requests;
 mod samples;
 
@@ -48,6 +49,13 @@ fn main() -> ExitCode {
         passed += outcome.passed;
         failed += outcome.failed;
     }
+    let names = names::run(&root.join("images"));
+    println!(
+        "cases images {} passed {} failed",
+        names.passed, names.failed
+    );
+    passed += names.passed;
+    failed += names.failed;
     for set in &all_sets {
         let outcome = requests::run(set, &root.join("images"));
         let name = set.file_name().expect("a name").to_string_lossy();

@@ -11,6 +11,7 @@ mod doctor;
 #[expect(dead_code, reason = "the store's own tests need more of it")]
 #[path = "../../../kms-cluster/tests/it/etcd/server.rs"]
 mod etcd_server;
+mod images;
 mod inspect;
 mod key;
 mod made;

@@ -2,11 +2,10 @@
 
 use std::io::{self, Read};
 
-use ring::digest::{Context, SHA256};
-
-use super::index;
+use super::archive::{Entries, Entry, Stream};
+use super::hashing::Hashing;
 use super::tree::{self, Inode, ROOT, S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFREG, Tree};
-use crate::image::{VerityHasher, VerityOptions};
+use super::{broken, index};
 use crate::policy::hex;
 use crate::{Error, ErrorKind};
 
@@ -59,77 +58,30 @@ impl LayerReading {
 
 impl LayerSummary {
     /// Reads an uncompressed tar to its end, in one pass. Memory grows with the number of files, never
-    /// with their content.
+    /// with their content. Large layers are hashed on two threads.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Io`] if it cannot be read; [`ErrorKind::Image`] if it is no tar, or holds more
     /// names than there is memory for.
     pub fn read(tar: impl Read) -> Result<Self, Error> {
-        let mut archive = tar::Archive::new(Tee::new(tar)?);
+        let mut entries = Entries::new(Hashing::new(tar)?);
         let mut layer = Layer {
             tree: Tree::new(),
             passwd: LayerReading::Absent,
             group: LayerReading::Absent,
         };
-        for entry in archive.entries().map_err(broken)? {
-            layer.add(entry.map_err(broken)?)?;
+        while let Some(entry) = entries.next()? {
+            layer.add(&entry, &mut entries)?;
         }
-        let mut tee = archive.into_inner();
-        io::copy(&mut tee, &mut io::sink()).map_err(broken)?;
-        let Tee {
-            digest,
-            mut verity,
-            len,
-            ..
-        } = tee;
+        let (digest, mut verity, len) = entries.into_stream().finish().map_err(broken)?;
         verity.update(&index::index(&layer.tree, len)?);
         Ok(Self {
-            diff_id: format!("sha256:{}", hex(digest.finish().as_ref())),
+            diff_id: format!("sha256:{}", hex(digest.as_ref())),
             verity: hex(&verity.finish()?),
             passwd: layer.passwd,
             group: layer.group,
         })
-    }
-}
-
-fn broken(error: io::Error) -> Error {
-    let kind = match error.kind() {
-        io::ErrorKind::Other | io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
-            ErrorKind::Image
-        }
-        _ => ErrorKind::Io,
-    };
-    Error::new(kind, format!("a layer cannot be read: {error}")).with_source(error)
-}
-
-/// Hashes what passes through it.
-struct Tee<R> {
-    inner: R,
-    digest: Context,
-    verity: VerityHasher,
-    len: u64,
-}
-
-impl<R> Tee<R> {
-    fn new(inner: R) -> Result<Self, Error> {
-        Ok(Self {
-            inner,
-            digest: Context::new(&SHA256),
-            verity: VerityHasher::new(VerityOptions::default())?,
-            len: 0,
-        })
-    }
-}
-
-impl<R: Read> Read for Tee<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.inner.read(buffer)?;
-        let bytes = buffer.get(..read).unwrap_or_default();
-        self.digest.update(bytes);
-        self.verity.update(bytes);
-        self.len = self.len.saturating_add(read as u64);
-        Ok(read)
     }
 }
 
@@ -140,13 +92,12 @@ struct Layer {
 }
 
 impl Layer {
-    fn add<R: Read>(&mut self, mut entry: tar::Entry<'_, R>) -> Result<(), Error> {
-        let path = entry.path_bytes().into_owned();
-        let Some(names) = tree::names(&path) else {
+    fn add(&mut self, entry: &Entry, entries: &mut Entries<impl Stream>) -> Result<(), Error> {
+        let Some(names) = tree::names(&entry.path) else {
             return Ok(());
         };
         let Some((name, parents)) = names.split_last() else {
-            if let Some(inode) = inode(&entry)? {
+            if let Some(inode) = inode(entry)? {
                 self.tree.set_root(inode);
             }
             return Ok(());
@@ -175,19 +126,23 @@ impl Layer {
             }
             return Ok(());
         }
-        if entry.header().entry_type().is_hard_link() {
-            return self.hard_link(&entry, parents, name);
+        if entry.header.entry_type().is_hard_link() {
+            return self.hard_link(entry, parents, name);
         }
-        let Some(inode) = inode(&entry)? else {
+        let Some(inode) = inode(entry)? else {
             return Ok(());
         };
         let is_file = inode.kind() == S_IFREG;
         let directory = self.tree.directory(parents)?;
         self.tree.put(directory, name, inode)?;
         if is_file && parents == [b"etc"] && [&b"passwd"[..], b"group"].contains(name) {
-            let mut bytes = Vec::new();
-            let mut bounded = entry.by_ref().take(MAX_ACCOUNTS);
-            bounded.read_to_end(&mut bytes).map_err(broken)?;
+            if entry.size > MAX_ACCOUNTS {
+                return Err(Error::new(
+                    ErrorKind::Image,
+                    "a layer has an `/etc/passwd` or `/etc/group` of over 4 MiB",
+                ));
+            }
+            let bytes = entries.data(entry)?;
             let text = String::from_utf8_lossy(&bytes).into_owned();
             self.note(name, LayerReading::Text(text), false);
         }
@@ -206,14 +161,8 @@ impl Layer {
         }
     }
 
-    fn hard_link<R: Read>(
-        &mut self,
-        entry: &tar::Entry<'_, R>,
-        parents: &[&[u8]],
-        name: &[u8],
-    ) -> Result<(), Error> {
-        let target = entry.link_name_bytes();
-        let target = target.as_deref().and_then(tree::names);
+    fn hard_link(&mut self, entry: &Entry, parents: &[&[u8]], name: &[u8]) -> Result<(), Error> {
+        let target = entry.link.as_deref().and_then(tree::names);
         let found = target.and_then(|names| self.tree.find(&names));
         let is_file = |id| {
             let node = self.tree.node(id);
@@ -228,8 +177,8 @@ impl Layer {
 }
 
 /// What an entry describes; none for types that the index leaves out.
-fn inode<R: Read>(entry: &tar::Entry<'_, R>) -> Result<Option<Inode>, Error> {
-    let header = entry.header();
+fn inode(entry: &Entry) -> Result<Option<Inode>, Error> {
+    let header = &entry.header;
     let kind = header.entry_type();
     let file_type = if kind.is_file() || kind.is_contiguous() {
         S_IFREG
@@ -261,16 +210,16 @@ fn inode<R: Read>(entry: &tar::Entry<'_, R>) -> Result<Option<Inode>, Error> {
     };
     match file_type {
         S_IFREG => {
-            inode.size = entry.size();
-            inode.offset = entry.raw_file_position();
+            inode.size = entry.size;
+            inode.offset = entry.data_at;
         }
         S_IFLNK => {
-            let target = entry.link_name_bytes().unwrap_or_default();
+            let target = entry.link.clone().unwrap_or_default();
             inode.size = target.len() as u64;
             if header.link_name_bytes().as_deref() == Some(&*target) {
-                inode.offset = entry.raw_header_position().saturating_add(LINK_NAME_AT);
+                inode.offset = entry.header_at.saturating_add(LINK_NAME_AT);
             } else {
-                inode.long_target = Some(target.into_owned());
+                inode.long_target = Some(target);
             }
         }
         S_IFCHR | S_IFBLK => {

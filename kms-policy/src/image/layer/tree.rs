@@ -159,7 +159,7 @@ impl Tree {
 }
 
 /// The names of a path, without what means nothing; none if it leads out of the layer.
-pub(super) fn names(path: &[u8]) -> Option<Vec<&[u8]>> {
+pub(in crate::image) fn names(path: &[u8]) -> Option<Vec<&[u8]>> {
     let mut names = Vec::new();
     for name in path.split(|byte| *byte == b'/') {
         match name {

@@ -51,7 +51,7 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Etcd(args) => command::etcd::run(args, clock).await,
         Command::Config(command) => command::config::run(command, clock).await,
         Command::Replicas(args) => command::replicas::run(args, clock).await,
-        Command::Policy(command) => command::policy::run(command),
+        Command::Policy(command) => command::policy::run(command).await,
         Command::Rotation(command) => command::rotation::run(command, clock).await,
         #[cfg(feature = "testing")]
         Command::Testkit(args) => command::testkit::run(args, clock).await,

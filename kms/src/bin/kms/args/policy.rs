@@ -4,6 +4,7 @@ mod data;
 mod eval;
 mod generate;
 mod hash;
+mod images;
 mod initdata;
 mod look;
 mod release;
@@ -19,6 +20,7 @@ pub(crate) use data::PolicyData;
 pub(crate) use eval::{PolicyEval, PolicyReplay};
 pub(crate) use generate::PolicyGenerate;
 pub(crate) use hash::PolicyHash;
+pub(crate) use images::{ImagesLock, PolicyImages};
 pub(crate) use initdata::{InitdataArgs, PolicyInitdata};
 pub(crate) use look::{PolicyDiff, PolicyExplain, PolicyLint};
 pub(crate) use release::{PolicyRelease, ReleaseCheck, ReleaseCommand};
@@ -97,6 +99,12 @@ Example:
   kms policy release --hash HEX --authority https://sharedeus2.eus2.attest.azure.net
   kms policy release check policy.json claims.json")]
     Release(PolicyRelease),
+    /// Say what is known of images, in a file of its own.
+    #[command(
+        subcommand,
+        after_help = "Example:\n  kms policy images lock -y consumer.yaml -o images.lock.json"
+    )]
+    Images(PolicyImages),
 }
 
 impl Policy {
@@ -114,6 +122,7 @@ impl Policy {
                 Some(ReleaseCommand::Check(args)) => args.json,
                 None => args.json,
             },
+            Self::Images(PolicyImages::Lock(args)) => args.json,
             Self::Data(_) | Self::Generate(_) => false,
         }
     }

@@ -4,6 +4,7 @@ mod data;
 mod eval;
 mod generate;
 mod hash;
+mod images;
 mod initdata;
 mod look;
 mod release;
@@ -17,7 +18,7 @@ use kms::{Failure, read_manifest};
 use super::{print, print_line};
 use crate::args::policy::{Policy, PolicyInputs};
 
-pub(crate) fn run(command: Policy) -> Result<(), Failure> {
+pub(crate) async fn run(command: Policy) -> Result<(), Failure> {
     match command {
         Policy::Generate(args) => generate::run(&args),
         Policy::Initdata(args) => initdata::run(&args),
@@ -29,12 +30,18 @@ pub(crate) fn run(command: Policy) -> Result<(), Failure> {
         Policy::Diff(args) => look::diff(&args),
         Policy::Lint(args) => look::lint(&args),
         Policy::Release(args) => release::run(&args),
+        Policy::Images(command) => images::run(command).await,
     }
 }
 
 /// The manifest's text, from its file or from standard input.
 fn manifest(inputs: &PolicyInputs) -> Result<String, Failure> {
-    read_manifest(inputs.yaml_file.as_deref().unwrap_or(Path::new("-")))
+    read_manifest(
+        inputs
+            .yaml_file
+            .as_deref()
+            .unwrap_or_else(|| Path::new("-")),
+    )
 }
 
 /// Makes the policies of a manifest, and says what was passed over.
