@@ -16,6 +16,8 @@ pub enum ErrorKind {
     Image,
     /// The rules are wrong.
     Rules,
+    /// A request is not of its form.
+    Request,
     /// Something could not be fetched from a registry.
     Registry,
     /// A file could not be read or written.
@@ -34,6 +36,7 @@ impl ErrorKind {
             Self::Settings => "settings",
             Self::Image => "image",
             Self::Rules => "rules",
+            Self::Request => "request",
             Self::Registry => "registry",
             Self::Io => "io",
             Self::Internal => "internal",
@@ -51,6 +54,7 @@ impl ErrorKind {
             Self::Settings => "correct the settings where they are named",
             Self::Image => "make the lock file of images anew",
             Self::Rules => "correct the rules",
+            Self::Request => "correct the request where it is named",
             Self::Registry => "check the image's name, the network and the credentials",
             Self::Io => "check the path and its permissions",
             Self::Internal => "report this as a defect",

@@ -9,7 +9,12 @@
 //! - [`image`] is what is known of the pod's images: their configuration, and the dm-verity root hash of
 //!   each layer;
 //! - [`generate`] puts these together to the data of a policy;
-//! - [`rules`] judge requests by that data; a [`Policy`] is both, with its hash.
+//! - [`rules`] judge requests by that data; a [`Policy`] is both, with its hash;
+//! - [`initdata`] is what it comes in on Kata Containers' main line;
+//! - [`annotate`] puts it into the pod's file, and changes nothing else there;
+//! - `evaluate` judges requests by a policy, as the agent does, and says why one was denied (feature
+//!   `evaluate`);
+//! - [`explain`], [`diff`] and [`lint`] tell a person what is in a policy.
 //!
 //! No network, no clock; files only where a path is given.
 //!
@@ -39,14 +44,22 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+pub mod annotate;
+pub mod diff;
+pub mod document;
 mod error;
+#[cfg(feature = "evaluate")]
+pub mod evaluate;
+pub mod explain;
 mod file;
 pub mod generate;
 pub mod image;
+pub mod initdata;
+pub mod lint;
 pub mod manifest;
 mod policy;
 pub mod rules;
 pub mod settings;
 
 pub use error::{Error, ErrorKind};
-pub use policy::{MAX_ANNOTATIONS_LEN, Policy};
+pub use policy::{MAX_ANNOTATIONS_LEN, POLICY_ANNOTATION, Policy};

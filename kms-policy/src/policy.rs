@@ -22,6 +22,8 @@ pub struct Policy {
     text: String,
 }
 
+/// The annotation that holds a policy by itself.
+pub const POLICY_ANNOTATION: &str = "io.katacontainers.config.agent.policy";
 /// The annotations of an object may hold 256 KiB together.
 pub const MAX_ANNOTATIONS_LEN: usize = 256 * 1024;
 

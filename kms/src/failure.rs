@@ -136,3 +136,9 @@ impl From<kms_envelope::Error> for Failure {
         }
     }
 }
+
+impl From<kms_policy::Error> for Failure {
+    fn from(error: kms_policy::Error) -> Self {
+        Self::new(error.kind().as_str(), error.to_string(), error.remedy())
+    }
+}

@@ -7,6 +7,7 @@ use std::path::Path;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use kms_core::SecretBytes;
+use kms_policy::manifest::MAX_MANIFEST_LEN;
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
@@ -66,6 +67,16 @@ pub fn read_value(
 /// A [`Failure`] that names the file: it cannot be read, is too long, or is not UTF-8.
 pub fn read_text(path: &Path) -> Result<Zeroizing<String>, Failure> {
     read_long_text(path, MAX_TEXT_INPUT)
+}
+
+/// Reads a file of Kubernetes manifests, or standard input if the path is `-`.
+///
+/// # Errors
+///
+/// A [`Failure`] that names the file: it cannot be read, is over 16 MiB, or is not UTF-8.
+pub fn read_manifest(path: &Path) -> Result<String, Failure> {
+    let mut text = read_long_text(path, MAX_MANIFEST_LEN)?;
+    Ok(core::mem::take(&mut *text))
 }
 
 /// Reads a text file of at most `most` bytes, or standard input if the path is `-`.

@@ -7,6 +7,7 @@ mod decrypt;
 mod failure;
 mod figures;
 mod input;
+pub mod policy;
 pub mod provider;
 pub mod quickstart;
 pub mod retire;
@@ -15,5 +16,6 @@ pub mod rotation;
 pub use decrypt::{DecryptRequest, Decrypted, decrypt};
 pub use failure::Failure;
 pub use input::{
-    Encoding, StoredInput, advice_on_damage, advice_on_encoding, read_secret, read_text, read_value,
+    Encoding, StoredInput, advice_on_damage, advice_on_encoding, read_manifest, read_secret,
+    read_text, read_value,
 };

@@ -4,7 +4,7 @@ use std::io;
 
 use kms_core::{Error, ErrorKind};
 
-use super::page::{self, Fault, Header, Kind, Meta};
+use super::page::{self, Fault, Meta};
 use super::storage::Storage;
 
 /// An open bbolt file. What is read from it is checked, and every fault names page and offset.
@@ -16,46 +16,6 @@ pub(super) struct Database {
     len: u64,
     meta: Meta,
 }
-
-/// A page with all that overflows from it, and a buffer that is used again.
-#[derive(Default)]
-pub(super) struct Page {
-    pub(super) id: u64,
-    /// Where it begins in the file, in bytes.
-    pub(super) offset: u64,
-    pub(super) bytes: Vec<u8>,
-    pub(super) count: usize,
-    kind: Option<Kind>,
-}
-
-impl Page {
-    /// The one page of a bucket that lies within its parent's leaf, at this place of the file.
-    pub(super) fn inline(bytes: Vec<u8>, offset: u64) -> Result<Self, Fault> {
-        let header = Header::parse(&bytes)?;
-        if header.kind != Kind::Leaf || header.overflow != 0 {
-            return Err(Fault {
-                offset: 8,
-                problem: "is not a single leaf",
-            });
-        }
-        page::check(&bytes, header)?;
-        Ok(Self {
-            id: 0,
-            offset,
-            bytes,
-            count: header.count,
-            kind: Some(header.kind),
-        })
-    }
-
-    pub(super) fn is_leaf(&self) -> bool {
-        self.kind == Some(Kind::Leaf)
-    }
-}
-
-/// The longest page with its overflow, in bytes. A leaf that is longer holds an object of many
-/// times etcd's default limit of 1.5 MiB for a request.
-const MAX_PAGE_LEN: u64 = 64 * 1024 * 1024;
 
 impl Database {
     /// Opens the first `len` bytes.
@@ -110,58 +70,6 @@ impl Database {
             "the file was written to while it was read; stop its etcd, or take a snapshot",
         )
         .with_provider(self.name.clone()))
-    }
-
-    /// Reads a page with its overflow, and checks all of its elements.
-    pub(super) fn read_page(&self, id: u64, page: &mut Page) -> Result<(), Error> {
-        let size = u64::from(self.meta.page_size);
-        let offset = id
-            .checked_mul(size)
-            .filter(|_| (2..self.meta.pages).contains(&id))
-            .ok_or_else(|| self.corrupt(format!("there is no page {id}")))?;
-        page.id = id;
-        page.offset = offset;
-        page.kind = None;
-        self.fill(page, 0, size, offset)?;
-        let fault = |fault| self.fault(id, fault);
-        let header = Header::parse(&page.bytes).map_err(fault)?;
-        if header.id != id {
-            return Err(fault(Fault {
-                offset: 0,
-                problem: "is torn: another page is in its place",
-            }));
-        }
-        let len = u64::from(header.overflow)
-            .checked_add(1)
-            .filter(|pages| {
-                id.checked_add(*pages)
-                    .is_some_and(|end| end <= self.meta.pages)
-            })
-            .and_then(|pages| pages.checked_mul(size))
-            .filter(|len| *len <= MAX_PAGE_LEN)
-            .ok_or_else(|| {
-                fault(Fault {
-                    offset: 12,
-                    problem: "overflows into more pages than there are, or than are read here",
-                })
-            })?;
-        if header.overflow > 0 {
-            self.fill(page, size, len, offset)?;
-        }
-        page::check(&page.bytes, header).map_err(fault)?;
-        page.count = header.count;
-        page.kind = Some(header.kind);
-        Ok(())
-    }
-
-    /// Makes the buffer `to` bytes long and reads from `from` on.
-    fn fill(&self, page: &mut Page, from: u64, to: u64, offset: u64) -> Result<(), Error> {
-        let too_long = || self.corrupt(format!("page {} is too long for this machine", page.id));
-        let length = usize::try_from(to).map_err(|_| too_long())?;
-        let start = usize::try_from(from).map_err(|_| too_long())?;
-        page.bytes.resize(length, 0);
-        let part = page.bytes.get_mut(start..).unwrap_or_default();
-        self.read_exact_at(part, offset.saturating_add(from))
     }
 
     pub(super) fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> Result<(), Error> {

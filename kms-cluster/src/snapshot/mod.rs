@@ -37,12 +37,15 @@
 //! # What it costs
 //!
 //! Memory: at most 40 bytes for each distinct key during a pass, and 32 MiB; values pass through
-//! a buffer of one page with what overflows from it. A pass reads every page of the tree once. A
+//! buffers of 256 KiB, or of one page with what overflows from it. A pass reads every page of the
+//! tree once. A
 //! scan in the order of keys takes one pass for each 10 MiB of keys, and one read for each value.
 
+mod batch;
 mod database;
 mod info;
 mod page;
+mod reader;
 mod record;
 mod source;
 mod storage;
@@ -50,6 +53,7 @@ mod sweep;
 mod walk;
 mod window;
 
+pub use batch::RecordBatch;
 pub use info::SnapshotInfo;
 pub use source::{Snapshot, SnapshotOptions};
 pub use sweep::SweptRecord;

@@ -42,6 +42,8 @@ pub(super) fn position_key(position: HistoryPosition) -> [u8; POSITION_LEN] {
 pub(super) struct KeyValue<'a> {
     pub(super) key: &'a [u8],
     pub(super) value: &'a [u8],
+    /// Where the key begins within the record, in bytes.
+    pub(super) key_offset: usize,
     /// Where the value begins within the record, in bytes.
     pub(super) value_offset: usize,
     pub(super) mod_revision: u64,
@@ -56,7 +58,11 @@ impl<'a> KeyValue<'a> {
         while !bytes.is_empty() {
             let tag = varint(&mut bytes)?;
             match (tag >> 3, tag & 7) {
-                (1, 2) => record.key = chunk(&mut bytes)?,
+                (1, 2) => {
+                    record.key = chunk(&mut bytes)?;
+                    let after = len.saturating_sub(bytes.len());
+                    record.key_offset = after.saturating_sub(record.key.len());
+                }
                 (5, 2) => {
                     record.value = chunk(&mut bytes)?;
                     let after = len.saturating_sub(bytes.len());
@@ -151,6 +157,7 @@ mod tests {
             KeyValue {
                 key: b"k",
                 value: b"hi",
+                key_offset: 6,
                 value_offset: 2,
                 mod_revision: 300,
                 lease: LeaseId::new(9),

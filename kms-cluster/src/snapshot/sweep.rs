@@ -5,8 +5,9 @@ use core::ops::ControlFlow;
 use kms_core::Error;
 use kms_core::object::{HistoryPosition, KeyMap, LeaseId, Revision};
 
-use super::database::{Database, Page};
+use super::database::Database;
 use super::page::{Entry, Fault};
+use super::reader::{Page, Shared};
 use super::record::{self, KeyValue};
 use super::walk::{self, Direction, Root, Walk};
 
@@ -29,6 +30,10 @@ pub struct SweptRecord<'a> {
     pub is_live: bool,
     /// Where the value lies in the file.
     pub(super) value_offset: u64,
+    /// The page, and where in it the key and the value begin.
+    pub(super) page: &'a Shared,
+    pub(super) key_start: usize,
+    pub(super) value_start: usize,
 }
 
 impl core::fmt::Debug for SweptRecord<'_> {
@@ -46,7 +51,7 @@ impl core::fmt::Debug for SweptRecord<'_> {
 /// Reads one record; `None` for one after the revision.
 pub(super) fn read<'a>(
     database: &Database,
-    leaf: &Page,
+    leaf: &'a Page,
     entry: &Entry<'a>,
 ) -> Result<SweptRecord<'a>, Error> {
     let fault = |problem| {
@@ -73,6 +78,9 @@ pub(super) fn read<'a>(
         lease: found.lease,
         is_live: false,
         value_offset,
+        page: &leaf.bytes,
+        key_start: entry.value_offset.saturating_add(found.key_offset),
+        value_start: entry.value_offset.saturating_add(found.value_offset),
     })
 }
 

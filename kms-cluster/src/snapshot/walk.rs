@@ -2,8 +2,9 @@
 
 use kms_core::Error;
 
-use super::database::{Database, Page};
+use super::database::Database;
 use super::page::{self, Entry, Fault};
+use super::reader::{Page, PageReader};
 
 /// Where a bucket begins.
 #[derive(Clone, Debug)]
@@ -46,6 +47,7 @@ pub(super) enum Direction {
 /// itself, is refused.
 pub(super) struct Walk<'d> {
     database: &'d Database,
+    reader: PageReader<'d>,
     direction: Direction,
     /// The branches above the leaf, the root first, and which children of each are left.
     branches: Vec<(Page, core::ops::Range<usize>)>,
@@ -83,6 +85,7 @@ impl<'d> Walk<'d> {
     ) -> Result<Self, Error> {
         let mut walk = Self {
             database,
+            reader: PageReader::new(database),
             direction,
             branches: Vec::new(),
             leaf: Page::default(),
@@ -157,7 +160,7 @@ impl<'d> Walk<'d> {
                     },
                 ));
             }
-            self.database.read_page(id, &mut self.leaf)?;
+            self.leaf = self.reader.read(id)?;
             if self.leaf.is_leaf() {
                 return self.check_leaf();
             }

@@ -74,6 +74,19 @@ impl DekSourceDigest {
         &self.0
     }
 
+    fn of_kms_v2(object: &kms_v2::EncryptedObject<'_>) -> Self {
+        let kind = object.dek_source_type.number().to_be_bytes();
+        let annotations = object
+            .annotations
+            .iter()
+            .flat_map(|(name, value)| [name.as_bytes(), *value]);
+        Self::new(
+            [&kind, object.dek_source, object.key_id.as_bytes()]
+                .into_iter()
+                .chain(annotations),
+        )
+    }
+
     fn new<'a, I: IntoIterator<Item = &'a [u8]>>(parts: I) -> Self {
         let mut context = digest::Context::new(&digest::SHA256);
         for part in parts {
@@ -177,7 +190,7 @@ impl From<DamagedValue<'_>> for Error {
 /// [`DamagedValue`] if the prefix is unknown, a part is cut off, or a limit of the KMS v2 format
 /// does not hold.
 pub fn inspect(value: &[u8]) -> Result<Inspection<'_>, DamagedValue<'_>> {
-    inspect_named(value, None)
+    inspect_named(value, None, &mut LastSource::default())
 }
 
 /// The names that a configuration uses, to split prefixes with.
@@ -220,7 +233,7 @@ impl ConfiguredNames {
     ///
     /// As [`inspect`].
     pub fn inspect<'a>(&self, value: &'a [u8]) -> Result<Inspection<'a>, DamagedValue<'a>> {
-        inspect_named(value, Some(self))
+        inspect_named(value, Some(self), &mut LastSource::default())
     }
 
     fn split<'a>(&self, kind: ProviderKind, rest: &'a [u8]) -> Option<(&'a [u8], &'a [u8])> {
@@ -241,9 +254,86 @@ pub(crate) fn prefix_of(provider: Option<ProviderKind>, name: Option<&str>) -> S
     name.map_or_else(|| start.to_owned(), |name| format!("{start}{name}:"))
 }
 
+/// Inspects many values, and hashes a DEK source once where many in a row have the same.
+#[derive(Debug, Default)]
+pub(crate) struct Inspector {
+    names: Option<ConfiguredNames>,
+    last: LastSource,
+}
+
+impl Inspector {
+    /// With the names of the configuration, or none.
+    pub(crate) fn new(names: Option<ConfiguredNames>) -> Self {
+        Self {
+            names,
+            last: LastSource::default(),
+        }
+    }
+
+    /// As [`ConfiguredNames::inspect`], or [`inspect`] without names.
+    pub(crate) fn inspect<'a>(
+        &mut self,
+        value: &'a [u8],
+    ) -> Result<Inspection<'a>, DamagedValue<'a>> {
+        inspect_named(value, self.names.as_ref(), &mut self.last)
+    }
+}
+
+/// The DEK source that was hashed last.
+#[derive(Debug, Default)]
+struct LastSource(Option<(WholeSource, DekSourceDigest)>);
+
+#[derive(Debug)]
+struct WholeSource {
+    kind: DekSourceType,
+    key_id: String,
+    ciphertext: Vec<u8>,
+    annotations: Vec<(String, Vec<u8>)>,
+}
+
+impl WholeSource {
+    fn of(object: &kms_v2::EncryptedObject<'_>) -> Self {
+        let annotations = object.annotations.iter();
+        Self {
+            kind: object.dek_source_type,
+            key_id: object.key_id.to_owned(),
+            ciphertext: object.dek_source.to_vec(),
+            annotations: annotations
+                .map(|(name, value)| ((*name).to_owned(), value.to_vec()))
+                .collect(),
+        }
+    }
+
+    fn is_of(&self, object: &kms_v2::EncryptedObject<'_>) -> bool {
+        self.kind == object.dek_source_type
+            && self.ciphertext == object.dek_source
+            && self.key_id == object.key_id
+            && self.annotations.len() == object.annotations.len()
+            && self
+                .annotations
+                .iter()
+                .zip(&object.annotations)
+                .all(|(ours, theirs)| ours.0 == theirs.0 && ours.1 == theirs.1)
+    }
+}
+
+impl LastSource {
+    fn digest(&mut self, object: &kms_v2::EncryptedObject<'_>) -> DekSourceDigest {
+        match &self.0 {
+            Some((source, digest)) if source.is_of(object) => *digest,
+            _ => {
+                let digest = DekSourceDigest::of_kms_v2(object);
+                self.0 = Some((WholeSource::of(object), digest));
+                digest
+            }
+        }
+    }
+}
+
 fn inspect_named<'a>(
     value: &'a [u8],
     names: Option<&ConfiguredNames>,
+    last: &mut LastSource,
 ) -> Result<Inspection<'a>, DamagedValue<'a>> {
     let damaged = |provider, name, fault| DamagedValue {
         provider,
@@ -277,7 +367,7 @@ fn inspect_named<'a>(
         .map_err(|_| damaged(Some(provider), None, Fault::new("name", "is not UTF-8")))?;
     inspection.name = Some(name);
     inspection.encrypted_data_len = payload.len();
-    inspect_payload(&mut inspection, payload)
+    inspect_payload(&mut inspection, payload, last)
         .map_err(|fault| damaged(Some(provider), Some(name), fault))?;
     Ok(inspection)
 }
@@ -328,7 +418,11 @@ fn is_text(name: &[u8]) -> bool {
     core::str::from_utf8(name).is_ok_and(|name| !name.chars().any(char::is_control))
 }
 
-fn inspect_payload<'a>(inspection: &mut Inspection<'a>, payload: &'a [u8]) -> Result<(), Fault> {
+fn inspect_payload<'a>(
+    inspection: &mut Inspection<'a>,
+    payload: &'a [u8],
+    last: &mut LastSource,
+) -> Result<(), Fault> {
     const DATA: &str = "encrypted data";
     const TOO_SHORT: &str = "is too short";
     let at_least = |len: usize, bytes: &[u8]| {
@@ -360,16 +454,7 @@ fn inspect_payload<'a>(inspection: &mut Inspection<'a>, payload: &'a [u8]) -> Re
             {
                 return Err(Fault::new("encryptedData", TOO_SHORT));
             }
-            let kind = object.dek_source_type.number().to_be_bytes();
-            let annotations = object
-                .annotations
-                .iter()
-                .flat_map(|(name, value)| [name.as_bytes(), *value]);
-            inspection.dek_source_digest = Some(DekSourceDigest::new(
-                [&kind, object.dek_source, object.key_id.as_bytes()]
-                    .into_iter()
-                    .chain(annotations),
-            ));
+            inspection.dek_source_digest = Some(last.digest(&object));
             inspection.key_id = Some(object.key_id);
             inspection.dek_source_type = Some(object.dek_source_type);
             inspection.encrypted_dek_source = Some(object.dek_source);
@@ -385,6 +470,52 @@ fn inspect_payload<'a>(inspection: &mut Inspection<'a>, payload: &'a [u8]) -> Re
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kubernetes::value::wire::put_bytes;
+
+    fn kms_v2(key_id: &str, source: &[u8], annotations: &[(&str, &[u8])], kind: u8) -> Vec<u8> {
+        let mut out = b"k8s:enc:kms:v2:lab:".to_vec();
+        put_bytes(&mut out, 1, &[7; 60]);
+        put_bytes(&mut out, 2, key_id.as_bytes());
+        put_bytes(&mut out, 3, source);
+        for (name, value) in annotations {
+            let mut entry = Vec::new();
+            put_bytes(&mut entry, 1, name.as_bytes());
+            put_bytes(&mut entry, 2, value);
+            put_bytes(&mut out, 4, &entry);
+        }
+        out.extend([5 << 3, kind]);
+        out
+    }
+
+    /// Neighbours that differ in one part are not taken for each other.
+    #[test]
+    fn what_was_hashed_last_changes_no_digest() {
+        let one: &[(&str, &[u8])] = &[("a.b", b"1")];
+        let values = [
+            kms_v2("key-1", b"source", one, 1),
+            kms_v2("key-1", b"source", one, 1),
+            kms_v2("key-2", b"source", one, 1),
+            kms_v2("key-2", b"other", one, 1),
+            kms_v2("key-2", b"other", &[("a.b", b"2")], 1),
+            kms_v2("key-2", b"other", &[("a.c", b"2")], 1),
+            kms_v2("key-2", b"other", &[], 1),
+            kms_v2("key-2", b"other", &[], 0),
+            kms_v2("key-1", b"source", one, 1),
+        ];
+        let mut inspector = Inspector::new(None);
+        let digests: Vec<_> = values
+            .iter()
+            .map(|value| {
+                let found = inspector.inspect(value).unwrap();
+                assert_eq!(found, inspect(value).unwrap());
+                found.dek_source_digest.unwrap()
+            })
+            .collect();
+        assert_eq!(digests[0], digests[1]);
+        assert_eq!(digests[0], digests[8]);
+        let distinct: std::collections::BTreeSet<_> = digests.iter().collect();
+        assert_eq!(distinct.len(), 7);
+    }
 
     fn names() -> ConfiguredNames {
         let mut names = vec![

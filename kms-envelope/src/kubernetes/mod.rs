@@ -36,8 +36,8 @@ pub use config::{
     EncryptionConfiguration, GroupResource, KmsApiVersion, KmsConfiguration, NamedKey,
     ProviderConfiguration, ResourceConfiguration, resource_of_etcd_key, resource_of_etcd_key_under,
 };
-pub(crate) use inspect::prefix_of;
 pub use inspect::{ConfiguredNames, DamagedValue, DekSourceDigest, Inspection, inspect};
+pub(crate) use inspect::{Inspector, prefix_of};
 pub use kind::{DekSourceType, ProviderKind};
 pub use manifest::{Manifest, ManifestOptions};
 pub(crate) use transformer::WrittenWith;

@@ -71,9 +71,12 @@ fn split_at_slash(path: &[u8], at: usize) -> (&[u8], &[u8]) {
 
 /// Printable ASCII as it is, the rest escaped.
 fn text(bytes: &[u8]) -> Cow<'_, str> {
-    let is_plain = |byte: &u8| byte.is_ascii_graphic() && *byte != b'\\';
+    // Without an early end, so that it is done for many bytes at once.
+    let is_plain = bytes.iter().fold(true, |all, byte| {
+        all & byte.is_ascii_graphic() & (*byte != b'\\')
+    });
     match core::str::from_utf8(bytes) {
-        Ok(text) if bytes.iter().all(is_plain) => Cow::Borrowed(text),
+        Ok(text) if is_plain => Cow::Borrowed(text),
         _ => Cow::Owned(bytes.escape_ascii().to_string()),
     }
 }

@@ -53,7 +53,7 @@ pub struct ContainerData {
     pub storages: Vec<Storage>,
     /// Devices that are passed through to it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub devices: Option<Vec<Value>>,
+    pub devices: Option<Vec<PassedDevice>>,
     /// Whether it shares the pod's process namespace.
     pub sandbox_pidns: bool,
     /// Commands that may be run in it.
@@ -61,6 +61,25 @@ pub struct ContainerData {
     /// Its variables by name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub env_map: Option<BTreeMap<String, String>>,
+    /// Annotations that the runtime adds, both parts as regular expressions.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub runtime_anno_patterns: BTreeMap<String, String>,
+}
+
+/// A device that is passed through to a container.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct PassedDevice {
+    /// Always empty: the node chooses it.
+    pub id: String,
+    /// Its kind.
+    pub type_: String,
+    /// Always empty.
+    pub vm_path: String,
+    /// What its path in the guest starts with.
+    pub container_path: String,
+    /// Always empty.
+    pub options: Vec<String>,
 }
 
 /// A command that may be run in a container.

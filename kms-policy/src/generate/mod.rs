@@ -1,6 +1,7 @@
 //! Policy data of a pod.
 
 mod data;
+mod devices;
 mod environment;
 mod layers;
 mod mounts;
@@ -13,8 +14,8 @@ mod volumes;
 use std::collections::BTreeMap;
 
 pub use data::{
-    CapabilitySets, ContainerData, ExecCommand, Linux, Namespace, OciSpec, PolicyData, Process,
-    Root, Storage, User,
+    CapabilitySets, ContainerData, ExecCommand, Linux, Namespace, OciSpec, PassedDevice,
+    PolicyData, Process, Root, Storage, User,
 };
 pub use sections::Section;
 
@@ -22,7 +23,9 @@ use environment::Environment;
 use volumes::Volumes;
 
 use crate::image::{ImageFacts, ImageLock};
+use crate::initdata::INITDATA_ANNOTATION;
 use crate::manifest::{Claim, Container, Document, Entries, Manifest, Workload};
+use crate::policy::POLICY_ANNOTATION;
 use crate::settings::Settings;
 use crate::{Error, ErrorKind};
 
@@ -50,6 +53,23 @@ impl Profile {
         }
     }
 
+    /// The profile of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::AksAzl3, Self::Aks3_15, Self::Kata]
+            .into_iter()
+            .find(|profile| profile.as_str() == name)
+    }
+
+    /// The annotation of pods that brings the policy to the agent.
+    #[must_use]
+    pub const fn annotation(self) -> &'static str {
+        match self {
+            Self::AksAzl3 | Self::Aks3_15 => POLICY_ANNOTATION,
+            Self::Kata => INITDATA_ANNOTATION,
+        }
+    }
+
     /// The version of the OCI runtime specification, where the settings do not say it.
     const fn oci_version(self) -> &'static str {
         match self {
@@ -57,6 +77,18 @@ impl Profile {
             Self::Aks3_15 => "1.2.0",
             Self::Kata => "1.1.0",
         }
+    }
+
+    /// Whether the agent keeps state from one request to the next.
+    #[must_use]
+    pub const fn has_state(self) -> bool {
+        !matches!(self, Self::AksAzl3)
+    }
+
+    /// Whether the agent's engine speaks the older dialect of Rego.
+    #[must_use]
+    pub const fn is_rego_v0(self) -> bool {
+        !matches!(self, Self::Kata)
     }
 
     /// Whether layers are proved by their dm-verity root hashes.
@@ -245,6 +277,7 @@ impl<'a> Generator<'a> {
         let process = process::process(&environment, image, facts, container)?;
         let is_aks_3_15 = self.profile == Profile::Aks3_15;
         let env_map = is_aks_3_15.then(|| environment::by_name(&process.env));
+        let passed = devices::devices(self.settings, self.profile, container)?;
         let config = &self.settings.typed.kata_config;
         let by_profile = self.profile.oci_version();
         let version = config.oci_version.as_deref().unwrap_or(by_profile);
@@ -258,12 +291,13 @@ impl<'a> Generator<'a> {
                 linux: self.linux(workload, container),
             },
             storages,
-            devices: (self.profile != Profile::AksAzl3).then(Vec::new),
+            devices: passed.devices,
             sandbox_pidns: container.is_some() && workload.pod.share_process_namespace,
             exec_commands: container
                 .map(|it| self.exec_commands(it))
                 .unwrap_or_default(),
             env_map,
+            runtime_anno_patterns: passed.annotations,
         })
     }
 

@@ -18,54 +18,106 @@ pub(super) fn user(
     workload: &Workload,
     container: Option<&Container>,
 ) -> Result<User, Error> {
-    let mut identity = Identity::of_image(profile, image, facts, container.is_none())?;
-    let pod = &workload.pod.security;
-    if let Some(container) = container
-        && settings.typed.cluster_config.guest_pull
-    {
-        identity.must_be_spelled_out(image, pod, container)?;
-    }
-    let passwd = (profile == Profile::Kata).then_some(facts.passwd.as_deref().unwrap_or_default());
-    if let Some(uid) = pod.run_as_user {
-        identity.set_user(number(uid, "runAsUser")?, passwd);
-    }
-    if let Some(gid) = pod.run_as_group {
-        identity.set_group(number(gid, "runAsGroup")?, profile);
-    }
+    let spelled = Spelled::of(&workload.pod.security, container)?;
+    let of_image = Identity::of_image(profile, image, facts, container.is_none())?;
+    let passwd = facts.passwd.as_deref().unwrap_or_default();
+    let uid = spelled.user.unwrap_or(of_image.uid);
+    let gid = match (spelled.group, spelled.user) {
+        (Some(gid), _) => gid,
+        (None, Some(uid)) if profile == Profile::Kata => Passwd::group_of(passwd, uid),
+        (None, _) => of_image.gid,
+    };
+    let mut groups = BTreeSet::new();
     if profile == Profile::Kata {
+        groups.insert(gid);
         let is_plain_pause = container.is_none() && facts.config.user.is_some();
         if !is_plain_pause {
-            for gid in pod.fs_group.iter().chain(&pod.supplemental_groups) {
-                identity.groups.insert(number(*gid, "supplementalGroups")?);
-            }
+            groups.extend(&spelled.further_groups);
+        }
+        if container.is_some() {
+            groups.extend(groups_of_image(facts, uid));
         }
     }
-    if let Some(container) = container {
-        if let Some(uid) = container.security.run_as_user {
-            identity.set_user(number(uid, "runAsUser")?, passwd);
-        }
-        if let Some(gid) = container.security.run_as_group {
-            identity.set_group(number(gid, "runAsGroup")?, profile);
-        }
-        if profile == Profile::Kata {
-            identity.join_groups_of_image(facts);
-        }
+    if let Some(container) = container
+        && profile == Profile::Kata
+        && settings.typed.cluster_config.guest_pull
+    {
+        spelled.must_say_all(image, container, uid, gid, &groups)?;
     }
     Ok(User {
-        uid: identity.uid,
-        gid: identity.gid,
-        additional_gids: identity.groups.into_iter().collect(),
+        uid,
+        gid,
+        additional_gids: groups.into_iter().collect(),
         username: String::new(),
     })
+}
+
+/// What the manifest says, the container before the pod, as the kubelet has it.
+struct Spelled {
+    user: Option<u32>,
+    group: Option<u32>,
+    /// That of volumes, and supplemental ones.
+    further_groups: BTreeSet<u32>,
+}
+
+impl Spelled {
+    fn of(pod: &PodSecurity, container: Option<&Container>) -> Result<Self, Error> {
+        let own = container.map(|container| &container.security);
+        let user = own.and_then(|own| own.run_as_user).or(pod.run_as_user);
+        let group = own.and_then(|own| own.run_as_group).or(pod.run_as_group);
+        let further = pod.fs_group.iter().chain(&pod.supplemental_groups);
+        let further = further.map(|gid| number(*gid, "supplementalGroups"));
+        Ok(Self {
+            user: user.map(|uid| number(uid, "runAsUser")).transpose()?,
+            group: group.map(|gid| number(gid, "runAsGroup")).transpose()?,
+            further_groups: further.collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// Where the guest pulls the image, the host's runtime knows nothing of its user: what it asks for
+    /// is what the manifest says, and root else.
+    fn must_say_all(
+        &self,
+        image: &str,
+        container: &Container,
+        uid: u32,
+        gid: u32,
+        groups: &BTreeSet<u32>,
+    ) -> Result<(), Error> {
+        let mut unsaid = Vec::new();
+        if uid != 0 && self.user.is_none() {
+            unsaid.push(format!("runAsUser: {uid}"));
+        }
+        if gid != 0 && self.group.is_none() {
+            unsaid.push(format!("runAsGroup: {gid}"));
+        }
+        let is_said = |group: &u32| [0, gid].contains(group) || self.further_groups.contains(group);
+        let further: Vec<_> = groups.iter().filter(|group| !is_said(group)).collect();
+        if !further.is_empty() {
+            unsaid.push(format!("supplementalGroups: {further:?}"));
+        }
+        if unsaid.is_empty() {
+            return Ok(());
+        }
+        let unsaid = unsaid.join(", ");
+        Err(Error::new(
+            ErrorKind::Manifest,
+            format!(
+                "`{image}` has a user of its own, whom the runtime will not know as the guest pulls the image"
+            ),
+        )
+        .with_remedy(format!("write in the securityContext what the image says: {unsaid}"))
+        .at(format!("containers.{}.securityContext", container.name)))
+    }
 }
 
 struct Identity {
     uid: u32,
     gid: u32,
-    groups: BTreeSet<u32>,
 }
 
 impl Identity {
+    /// Whom the image names.
     fn of_image(
         profile: Profile,
         image: &str,
@@ -78,102 +130,49 @@ impl Identity {
             None => (text, None),
         };
         let passwd = facts.passwd.as_deref().unwrap_or_default();
-        let mut identity = Self {
-            uid: 0,
-            gid: 0,
-            groups: BTreeSet::new(),
-        };
-        if let Ok(uid) = user.parse() {
-            identity.uid = uid;
-        } else if !user.is_empty() {
-            let entry = Passwd::find(passwd, |entry| entry.name == user);
-            match entry {
-                Some(entry) if profile != Profile::AksAzl3 => identity.uid = entry.uid,
+        let uid = match user.parse() {
+            Ok(uid) => uid,
+            // Its generator knows numbers alone, and takes a name for root.
+            Err(_) if user.is_empty() || profile == Profile::AksAzl3 => 0,
+            Err(_) => match Passwd::find(passwd, |entry| entry.name == user) {
+                Some(entry) => entry.uid,
                 // The kubelet starts such a container as root, too.
-                _ if profile == Profile::Kata => {}
-                _ => return Err(named_user(image, user, profile)),
-            }
-        }
-        if profile == Profile::Kata && !is_pause {
-            let uid = identity.uid;
-            identity.gid = Passwd::group_of(passwd, uid);
-        } else if let Some(group) = group {
-            identity.gid = match group.parse() {
-                Ok(gid) => gid,
-                Err(_) => {
-                    group_named(facts, group).ok_or_else(|| named_user(image, group, profile))?
-                }
-            };
-        } else if profile == Profile::Aks3_15 {
-            let uid = identity.uid;
-            identity.gid = Passwd::group_of(passwd, uid);
-        }
-        if profile == Profile::Kata {
-            identity.groups.insert(identity.gid);
-        }
-        Ok(identity)
-    }
-
-    /// Where the guest pulls the image, the host's runtime does not know its user: what it asks for is
-    /// what the manifest says, and root else.
-    fn must_be_spelled_out(
-        &self,
-        image: &str,
-        pod: &PodSecurity,
-        container: &Container,
-    ) -> Result<(), Error> {
-        let own = &container.security;
-        let has_user = own.run_as_user.or(pod.run_as_user).is_some();
-        let has_group = own.run_as_group.or(pod.run_as_group).is_some();
-        if (self.uid == 0 || has_user) && (self.gid == 0 || has_group) {
-            return Ok(());
-        }
-        Err(Error::new(
-            ErrorKind::Manifest,
-            format!(
-                "`{image}` runs as {}:{}, which the runtime will not know as the guest pulls it",
-                self.uid, self.gid
-            ),
-        )
-        .with_remedy("set runAsUser and runAsGroup in the manifest")
-        .at(format!("containers.{}.securityContext", container.name)))
-    }
-
-    fn set_user(&mut self, uid: u32, passwd: Option<&str>) {
-        self.uid = uid;
-        if let Some(passwd) = passwd {
-            self.gid = Passwd::group_of(passwd, uid);
-            self.groups = BTreeSet::from([self.gid]);
-        }
-    }
-
-    fn set_group(&mut self, gid: u32, profile: Profile) {
-        self.gid = gid;
-        if profile == Profile::Kata {
-            self.groups.insert(gid);
-        }
-    }
-
-    /// Groups that `/etc/group` lists the user in, but for one of the user's own name, which
-    /// containerd leaves out.
-    fn join_groups_of_image(&mut self, facts: &ImageFacts) {
-        let uid = self.uid;
-        let passwd = facts.passwd.as_deref().unwrap_or_default();
-        let Some(user) = Passwd::find(passwd, |entry| entry.uid == uid) else {
-            return;
+                None if profile == Profile::Kata => 0,
+                None => return Err(named_user(image, user)),
+            },
         };
-        for line in facts.group.as_deref().unwrap_or_default().lines() {
-            let mut fields = line.split(':');
-            let (name, gid, members) = (fields.next(), fields.nth(1), fields.next());
-            let is_member = members
-                .unwrap_or_default()
-                .split(',')
-                .any(|member| member == user.name);
-            if let (true, Some(gid)) = (is_member && name != Some(user.name), gid) {
-                self.groups.extend(gid.parse::<u32>());
+        // The kubelet passes on the user of a workload's image, and not the group.
+        let is_group_lost = profile == Profile::Kata && !is_pause;
+        let gid = match group
+            .filter(|_| !is_group_lost)
+            .map(|group| (group, group.parse()))
+        {
+            Some((_, Ok(gid))) => gid,
+            Some((group, Err(_))) if profile != Profile::AksAzl3 => {
+                group_named(facts, group).ok_or_else(|| named_user(image, group))?
             }
-        }
+            None if is_group_lost || profile == Profile::Aks3_15 => Passwd::group_of(passwd, uid),
+            _ => 0,
+        };
+        Ok(Self { uid, gid })
     }
+}
+
+/// Groups that `/etc/group` lists a user in, but for one of the user's own name, which containerd
+/// leaves out.
+fn groups_of_image(facts: &ImageFacts, uid: u32) -> Vec<u32> {
+    let passwd = facts.passwd.as_deref().unwrap_or_default();
+    let Some(user) = Passwd::find(passwd, |entry| entry.uid == uid) else {
+        return Vec::new();
+    };
+    let lines = facts.group.as_deref().unwrap_or_default().lines();
+    let groups = lines.filter_map(|line| {
+        let mut fields = line.split(':');
+        let (name, gid, members) = (fields.next()?, fields.nth(1)?, fields.next()?);
+        let is_member = members.split(',').any(|member| member == user.name);
+        gid.parse().ok().filter(|_| is_member && name != user.name)
+    });
+    groups.collect()
 }
 
 /// A line of `/etc/passwd`.
@@ -211,15 +210,10 @@ fn group_named(facts: &ImageFacts, name: &str) -> Option<u32> {
     })
 }
 
-fn named_user(image: &str, user: &str, profile: Profile) -> Error {
-    let what = if profile == Profile::AksAzl3 {
-        "by name, which this profile cannot look up"
-    } else {
-        "who is not in its /etc/passwd or /etc/group"
-    };
+fn named_user(image: &str, user: &str) -> Error {
     Error::new(
         ErrorKind::Image,
-        format!("`{image}` runs as `{user}`, {what}"),
+        format!("`{image}` runs as `{user}`, who is not in its /etc/passwd or /etc/group"),
     )
     .with_remedy("set runAsUser and runAsGroup in the manifest")
 }

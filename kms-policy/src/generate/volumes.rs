@@ -101,11 +101,17 @@ impl Volumes<'_> {
         } else {
             format!("{}{}$", template.mount_source, volume.name)
         };
+        // A disk of the container's own has nobody to spread mounts to, and the runtime leaves that out.
+        let propagation = if is_block {
+            "rprivate"
+        } else {
+            propagation(mount)
+        };
         self.put(MountSettings {
             destination: mount.mount_path.clone(),
             source,
             type_: template.mount_type,
-            options: options(propagation(mount), access(mount.read_only)),
+            options: options(propagation, access(mount.read_only)),
         });
         Ok(())
     }
@@ -228,7 +234,9 @@ impl Volumes<'_> {
         }
         for path in paths {
             let template = self.settings.volume("image_volume")?.clone();
-            self.add_storage(&template, path.clone());
+            if self.profile == Profile::Aks3_15 {
+                self.add_storage(&template, path.clone());
+            }
             if mounts::find(self.mounts, path).is_some() {
                 continue;
             }

@@ -20,7 +20,8 @@ pub use pod::{Metadata, PodSecurity, PodSpec};
 pub use volume::{Volume, VolumeSource};
 pub use workload::{Workload, WorkloadKind};
 
-use tree::{Node, Unsupported, Value};
+pub(crate) use tree::Value;
+use tree::{Node, Unsupported};
 
 use crate::{Error, ErrorKind};
 

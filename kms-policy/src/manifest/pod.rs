@@ -6,6 +6,8 @@ use super::container::{Container, container};
 use super::tree::{Fields, Node, Unsupported};
 use super::volume::{Volume, volume};
 use crate::Error;
+use crate::initdata::INITDATA_ANNOTATION;
+use crate::policy::POLICY_ANNOTATION;
 
 /// Names, labels and annotations of an object.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -64,10 +66,7 @@ pub struct PodSecurity {
 }
 
 /// Annotations whose text is not part of a policy: they hold one.
-const OF_POLICIES: [&str; 2] = [
-    "io.katacontainers.config.agent.policy",
-    "io.katacontainers.config.hypervisor.cc_init_data",
-];
+const OF_POLICIES: [&str; 2] = [POLICY_ANNOTATION, INITDATA_ANNOTATION];
 
 pub(super) fn metadata(node: Node<'_>, unsupported: &mut Unsupported) -> Result<Metadata, Error> {
     let mut fields = node.fields()?;

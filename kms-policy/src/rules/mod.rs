@@ -1,7 +1,10 @@
 //! Rules: how a policy judges a request by its data.
 
+mod built_in;
+
 use std::path::Path;
 
+use crate::generate::Profile;
 use crate::{Error, ErrorKind};
 
 /// The longest rules, in bytes: the limit of the agent's engine.
@@ -44,6 +47,21 @@ impl Rules {
     /// [`Rules::parse`].
     pub fn read(path: &Path) -> Result<Self, Error> {
         Self::parse(crate::file::read_text(path, MAX_LEN)?)
+    }
+
+    /// Our own rules for the agent of this profile: a request that they do not open is denied.
+    ///
+    /// ```
+    /// use kms_policy::generate::Profile;
+    /// use kms_policy::rules::Rules;
+    ///
+    /// assert!(Rules::built_in(Profile::Kata).text().starts_with("package agent_policy\n"));
+    /// ```
+    #[must_use]
+    pub fn built_in(profile: Profile) -> Self {
+        Self {
+            text: built_in::text(profile),
+        }
     }
 
     /// Their text.

@@ -17,7 +17,7 @@ enum Operation {
 }
 
 /// Applies all operations of a drop-in, or none.
-pub(super) fn apply(document: &mut Value, patch: &str, name: &str) -> Result<(), Error> {
+pub(crate) fn apply(document: &mut Value, patch: &str, name: &str) -> Result<(), Error> {
     let refused = |what: String| Error::new(ErrorKind::Settings, format!("{name}: {what}"));
     let operations: Vec<Operation> =
         serde_json::from_str(patch).map_err(|error| refused(format!("no JSON patch: {error}")))?;

@@ -37,6 +37,31 @@ pub(crate) struct Typed {
     pub(crate) cluster_config: ClusterConfig,
     #[serde(default)]
     pub(crate) request_defaults: RequestDefaults,
+    #[serde(default)]
+    pub(crate) devices: Devices,
+}
+
+/// Devices that may be passed through.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub(crate) struct Devices {
+    #[serde(default)]
+    pub(crate) vfio: Option<Vfio>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+pub(crate) struct Vfio {
+    pub(crate) device_path: String,
+    pub(crate) anno_key_regex: String,
+    #[serde(default)]
+    pub(crate) nvidia: Nvidia,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Nvidia {
+    pub(crate) gpu_anno_value_regex: String,
+    pub(crate) gpu_gk_device_type: String,
+    pub(crate) pgpu_resource_keys: Vec<String>,
 }
 
 /// A template of an OCI container.

@@ -76,7 +76,11 @@ pub(crate) fn run(set: &Path, images: &Path, rules: Option<&[u8]>) -> Outcome {
         }) {
             continue;
         }
-        let lock = images::lock(images, &name, &sample.sample);
+        let view = images::View {
+            set: Some(&name),
+            sample: Some(&sample.sample),
+        };
+        let lock = images::lock(images, view);
         // Of a file with several workloads the set may hold a part of the goldens and not the input.
         let Ok(yaml) = read(&format!("samples/{}", sample.sample)) else {
             println!("{name} {}: the set lacks the input", sample.sample);

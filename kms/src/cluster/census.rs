@@ -190,7 +190,7 @@ async fn sweep(
                 if let (true, Some(value)) = (record.is_live, record.value) {
                     census.live(record.key, value, record.lease.is_some())?;
                     if let Some(checker) = &mut checker {
-                        checker.add(record.key, value);
+                        checker.add(record);
                     }
                 }
                 Ok(())

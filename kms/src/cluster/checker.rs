@@ -1,9 +1,10 @@
 //! Opening objects beside the thread that reads them.
 
-use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_channel};
 use std::thread::JoinHandle;
 
 use futures_util::FutureExt as _;
+use kms_cluster::snapshot::{RecordBatch, SweptRecord};
 use tokio::runtime::Handle;
 
 use super::ObjectOpener;
@@ -16,66 +17,35 @@ const BATCH_OBJECTS: usize = 256;
 /// Batches under way: enough that neither thread waits for the other, and a few MiB.
 const BATCHES: usize = 4;
 
-/// Objects on their way to the thread that opens them.
-#[derive(Default)]
-struct Batch {
-    bytes: Vec<u8>,
-    /// Lengths of key and value, one behind the other in `bytes`.
-    lengths: Vec<(usize, usize)>,
-}
-
-impl Batch {
-    fn add(&mut self, key: &[u8], value: &[u8]) {
-        self.bytes.extend_from_slice(key);
-        self.bytes.extend_from_slice(value);
-        self.lengths.push((key.len(), value.len()));
-    }
-
-    fn is_full(&self) -> bool {
-        self.bytes.len() >= BATCH_BYTES || self.lengths.len() >= BATCH_OBJECTS
-    }
-
-    fn objects(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        let mut rest = self.bytes.as_slice();
-        self.lengths.iter().filter_map(move |(key, value)| {
-            let (found_key, behind) = rest.split_at_checked(*key)?;
-            let (found_value, behind) = behind.split_at_checked(*value)?;
-            rest = behind;
-            Some((found_key, found_value))
-        })
-    }
-
-    fn clear(&mut self) {
-        self.bytes.clear();
-        self.lengths.clear();
-    }
-}
-
-/// The thread that opens objects.
+/// Opens objects on a thread of its own, and where that falls behind on the one that reads, too.
 pub(super) struct Checker {
-    batch: Batch,
-    full: SyncSender<Batch>,
+    batch: RecordBatch,
+    full: SyncSender<RecordBatch>,
     /// Batches that can be filled again.
-    empty: Receiver<Batch>,
+    empty: Receiver<RecordBatch>,
     thread: JoinHandle<Verifier>,
+    own: Worker,
 }
 
 impl Checker {
     pub(super) fn start(opener: ObjectOpener, runtime: Handle) -> Self {
         let (full, to_open) = sync_channel(BATCHES);
         let (used, empty) = channel();
+        let own = Worker::new(opener.clone(), runtime.clone());
+        let other = Worker::new(opener, runtime);
         Self {
-            batch: Batch::default(),
+            batch: RecordBatch::new(),
             full,
             empty,
-            thread: std::thread::spawn(move || open_all(opener, &runtime, &to_open, &used)),
+            thread: std::thread::spawn(move || other.open_all(&to_open, &used)),
+            own,
         }
     }
 
-    /// Has an object opened. Waits if the other thread is far behind.
-    pub(super) fn add(&mut self, key: &[u8], value: &[u8]) {
-        self.batch.add(key, value);
-        if self.batch.is_full() {
+    /// Has an object opened. Opens a batch here if the other thread is far behind.
+    pub(super) fn add(&mut self, record: &SweptRecord<'_>) {
+        self.batch.push(record);
+        if self.batch.held_bytes() >= BATCH_BYTES || self.batch.len() >= BATCH_OBJECTS {
             self.hand_over();
         }
     }
@@ -83,40 +53,63 @@ impl Checker {
     fn hand_over(&mut self) {
         let next = self.empty.try_recv().unwrap_or_default();
         let batch = core::mem::replace(&mut self.batch, next);
-        // It fails if the other thread has died, which `finish` tells.
-        let _ = self.full.send(batch);
+        match self.full.try_send(batch) {
+            Ok(()) => {}
+            Err(TrySendError::Full(batch)) => self.own.open(&batch),
+            // The other thread has died, which `finish` tells.
+            Err(TrySendError::Disconnected(_)) => {}
+        }
     }
 
     /// Waits until all were opened.
     pub(super) fn finish(mut self) -> Result<Verifier, Failure> {
         self.hand_over();
         drop(self.full);
-        self.thread
+        let mut verifier = self
+            .thread
             .join()
-            .map_err(|_| super::census::died("the thread that opens objects died".to_owned()))
+            .map_err(|_| super::census::died("the thread that opens objects died".to_owned()))?;
+        verifier.merge(self.own.verifier);
+        Ok(verifier)
     }
 }
 
-fn open_all(
-    mut opener: ObjectOpener,
-    runtime: &Handle,
-    to_open: &Receiver<Batch>,
-    used: &Sender<Batch>,
-) -> Verifier {
-    // A plugin's client needs a timer even to begin.
-    let _entered = runtime.enter();
-    let mut verifier = Verifier::new(&opener);
-    while let Ok(mut batch) = to_open.recv() {
-        for (key, value) in batch.objects() {
-            let mut check = core::pin::pin!(verifier.check(&mut opener, key, value));
+/// Opens what it is given.
+struct Worker {
+    opener: ObjectOpener,
+    verifier: Verifier,
+    runtime: Handle,
+}
+
+impl Worker {
+    fn new(opener: ObjectOpener, runtime: Handle) -> Self {
+        let verifier = Verifier::new(&opener);
+        Self {
+            opener,
+            verifier,
+            runtime,
+        }
+    }
+
+    fn open_all(mut self, to_open: &Receiver<RecordBatch>, used: &Sender<RecordBatch>) -> Verifier {
+        while let Ok(mut batch) = to_open.recv() {
+            self.open(&batch);
+            batch.clear();
+            // Nobody wants it back at the end.
+            let _ = used.send(batch);
+        }
+        self.verifier
+    }
+
+    fn open(&mut self, batch: &RecordBatch) {
+        // A plugin's client needs a timer even to begin.
+        let _entered = self.runtime.enter();
+        for (key, value) in batch.iter() {
+            let mut check = core::pin::pin!(self.verifier.check(&mut self.opener, key, value));
             // Nearly always the DEK is known, and nothing waits.
             if check.as_mut().now_or_never().is_none() {
-                runtime.block_on(check);
+                self.runtime.block_on(check);
             }
         }
-        batch.clear();
-        // Nobody wants it back at the end.
-        let _ = used.send(batch);
     }
-    verifier
 }

@@ -4,6 +4,7 @@ mod census;
 mod checker;
 mod export;
 mod html;
+mod kube;
 mod migrate;
 mod opener;
 pub mod plan;
@@ -16,6 +17,9 @@ mod verify;
 pub use census::{CensusOutcome, CensusRequest, SourceFacts, census};
 pub use export::{ExportEvent, ExportFormat, ExportRequest, ExportSummary, export, get};
 pub use html::html_report;
+pub use kube::{
+    KubeAddress, KubeMigration, KubeOutcome, KubeSelection, MissingRight, kube_text_report,
+};
 pub use migrate::{
     CheckpointFile, CheckpointPlace, MigrateOutcome, MigrateRequest, StoreFacts, WorkerName,
     migrate, migration_text,

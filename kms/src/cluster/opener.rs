@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use kms_core::{Clock, KeyProvider, OsRandom};
 use kms_envelope::kubernetes::{
@@ -94,12 +94,24 @@ impl OpenerOptions {
 /// Plugins are dialled when the first value needs them. A resource that the configuration does
 /// not name is read as it is stored; of one that cannot be told from the key, any entry's
 /// provider may open the value.
-#[derive(Debug)]
+///
+/// Clones share plugins, and what was learnt of DEKs: each thread that opens objects takes one.
+#[derive(Clone, Debug)]
 pub struct ObjectOpener {
+    shared: Arc<Shared>,
+    /// The resource before and its transformer: objects come in runs.
+    last: Option<(Resource, Arc<Transformer>)>,
+}
+
+/// Group and plural name; `None` for keys of which that cannot be told.
+type Resource = Option<(String, String)>;
+
+#[derive(Debug)]
+struct Shared {
     config: EncryptionConfiguration,
     plugins: BTreeMap<String, Arc<dyn KeyProvider>>,
     options: OpenerOptions,
-    transformers: BTreeMap<String, Transformer>,
+    transformers: Mutex<BTreeMap<Resource, Arc<Transformer>>>,
     clock: Arc<dyn Clock>,
 }
 
@@ -119,11 +131,14 @@ impl ObjectOpener {
         let clock = environment.clock();
         let plugins = open_plugins(&config, keks, environment)?;
         Ok(Self {
-            config,
-            plugins,
-            options,
-            transformers: BTreeMap::new(),
-            clock,
+            shared: Arc::new(Shared {
+                config,
+                plugins,
+                options,
+                transformers: Mutex::default(),
+                clock,
+            }),
+            last: None,
         })
     }
 
@@ -131,7 +146,8 @@ impl ObjectOpener {
     #[must_use]
     pub fn names(&self) -> ConfiguredNames {
         ConfiguredNames::new(
-            self.config
+            self.shared
+                .config
                 .resources
                 .iter()
                 .flat_map(|entry| &entry.providers),
@@ -141,9 +157,9 @@ impl ObjectOpener {
     /// Every KMS of the configuration, once, with the provider behind it.
     pub fn plugins(&self) -> impl Iterator<Item = (&KmsConfiguration, &Arc<dyn KeyProvider>)> {
         let mut met = BTreeSet::new();
-        kms_entries(&self.config)
+        kms_entries(&self.shared.config)
             .filter(move |kms| met.insert(&kms.name))
-            .filter_map(|kms| Some((kms, self.plugins.get(&kms.name)?)))
+            .filter_map(|kms| Some((kms, self.shared.plugins.get(&kms.name)?)))
     }
 
     /// Opens one value.
@@ -156,24 +172,27 @@ impl ObjectOpener {
         etcd_key: &[u8],
         value: &[u8],
     ) -> Result<Opened, kms_envelope::Error> {
-        let resource = resource_of_etcd_key_under(self.options.etcd_prefix.as_bytes(), etcd_key)
-            .map_or_else(String::new, |resource| resource.to_string());
-        let bound_to = self.bound_to(etcd_key);
-        if !self.transformers.contains_key(&resource) {
-            let transformer = self.transformer(etcd_key)?;
-            // Without a Status values still open, and only their staleness is not known.
-            let _ = transformer.refresh().await;
-            self.transformers.insert(resource.clone(), transformer);
-        }
-        match self.transformers.get(&resource) {
-            Some(transformer) => transformer.read(&bound_to, value).await,
-            None => Err(kms_envelope::Error::new(
-                kms_envelope::ErrorKind::Internal,
-                "a transformer was made and is not there",
-            )),
+        let prefix = self.shared.options.etcd_prefix.as_bytes();
+        let resource = resource_of_etcd_key_under(prefix, etcd_key);
+        let is_same = |last: &Resource| match (last, &resource) {
+            (Some((group, name)), Some(now)) => group == now.group && name == now.resource,
+            (last, now) => last.is_none() && now.is_none(),
+        };
+        let bound_to = self.shared.bound_to(etcd_key);
+        match &self.last {
+            Some((last, transformer)) if is_same(last) => transformer.read(&bound_to, value).await,
+            _ => {
+                let resource = resource
+                    .map(|resource| (resource.group.to_owned(), resource.resource.to_owned()));
+                let transformer = self.shared.transformer(&resource, etcd_key).await?;
+                let (_, transformer) = self.last.insert((resource, transformer));
+                transformer.read(&bound_to, value).await
+            }
         }
     }
+}
 
+impl Shared {
     /// The key that the value was encrypted under.
     fn bound_to<'k>(&self, etcd_key: &'k [u8]) -> std::borrow::Cow<'k, [u8]> {
         let trimmed = |prefix: &str| prefix.trim_end_matches('/').as_bytes().to_vec();
@@ -185,7 +204,31 @@ impl ObjectOpener {
         rebound.map_or_else(|| etcd_key.into(), Into::into)
     }
 
-    fn transformer(&self, etcd_key: &[u8]) -> Result<Transformer, kms_envelope::Error> {
+    /// The transformer of a resource, which is made if there is none.
+    async fn transformer(
+        &self,
+        resource: &Resource,
+        etcd_key: &[u8],
+    ) -> Result<Arc<Transformer>, kms_envelope::Error> {
+        let known = || {
+            self.transformers
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+        };
+        if let Some(transformer) = known().get(resource) {
+            return Ok(Arc::clone(transformer));
+        }
+        let transformer = self.new_transformer(etcd_key)?;
+        // Without a Status values still open, and only their staleness is not known.
+        let _ = transformer.refresh().await;
+        let mut known = known();
+        let transformer = known
+            .entry(resource.clone())
+            .or_insert_with(|| Arc::new(transformer));
+        Ok(Arc::clone(transformer))
+    }
+
+    fn new_transformer(&self, etcd_key: &[u8]) -> Result<Transformer, kms_envelope::Error> {
         let prefix = self.options.etcd_prefix.as_bytes();
         let identity = ProviderConfiguration::Identity;
         let mut providers = match resource_of_etcd_key_under(prefix, etcd_key) {

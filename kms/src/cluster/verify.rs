@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use kms_core::{
     CallOptions, Clock, KeyProvider, OsRandom, SecretBytes, UnwrapOptions, WrapOptions,
@@ -66,13 +67,13 @@ pub struct Blocker {
     pub key_id: Option<String>,
     /// A stable lower-case name of the reason.
     pub kind: &'static str,
-    /// The reason, of the first of them.
+    /// The reason, of the example.
     pub reason: String,
     /// What to do.
     pub remedy: String,
     /// How many there are.
     pub objects: u64,
-    /// One of them.
+    /// The first of them in the order of keys.
     pub example: String,
 }
 
@@ -124,23 +125,48 @@ impl Verifier {
             Some(cause) => cause.kind().as_str(),
             None => error.kind().as_str(),
         };
-        let blocker = self
-            .blockers
-            .entry((prefix.clone(), key_id.clone(), kind))
-            .or_insert_with(|| Blocker {
-                prefix,
-                key_id,
-                kind,
-                reason: with_cause(error),
-                remedy: error.remedy().to_owned(),
-                objects: 0,
-                example: key.escape_ascii().to_string(),
-            });
-        blocker.objects = blocker.objects.saturating_add(1);
+        self.block(Blocker {
+            prefix,
+            key_id,
+            kind,
+            reason: with_cause(error),
+            remedy: error.remedy().to_owned(),
+            objects: 1,
+            example: key.escape_ascii().to_string(),
+        });
         if self.damaged.len() < MAX_NAMED {
             self.damaged
                 .push(DamagedObject::does_not_open(key, value, with_cause(error)));
         }
+    }
+
+    /// Counts objects with others of the same reason. Of the examples the first in order stays,
+    /// whatever order they come in.
+    fn block(&mut self, new: Blocker) {
+        let reason = (new.prefix.clone(), new.key_id.clone(), new.kind);
+        match self.blockers.entry(reason) {
+            Entry::Vacant(entry) => drop(entry.insert(new)),
+            Entry::Occupied(mut entry) => {
+                let known = entry.get_mut();
+                let objects = known.objects.saturating_add(new.objects);
+                if new.example < known.example {
+                    *known = new;
+                }
+                known.objects = objects;
+            }
+        }
+    }
+
+    /// Adds what another thread found.
+    pub(super) fn merge(&mut self, other: Self) {
+        self.opened = self.opened.saturating_add(other.opened);
+        self.stale = self.stale.saturating_add(other.stale);
+        self.failed = self.failed.saturating_add(other.failed);
+        for blocker in other.blockers.into_values() {
+            self.block(blocker);
+        }
+        self.damaged.extend(other.damaged);
+        self.damaged.truncate(MAX_NAMED);
     }
 
     pub(super) fn finish(self, plugins: Vec<PluginCheck>) -> (Verification, Vec<DamagedObject>) {

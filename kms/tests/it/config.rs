@@ -284,6 +284,7 @@ fn what_cannot_be_asked_is_usage() {
         &["--replicas", "0"][..],
         &["--census", "c", "--snapshot", "s"],
         &["--etcd-ca", "f"],
+        &["--same-keys", "vault"],
         &["--show-files", "--json"],
     ] {
         let ran = Workplace::new().plan(more);

@@ -15,6 +15,7 @@ mod inspect;
 mod key;
 mod made;
 mod migrate;
+mod policy;
 mod quickstart;
 mod replicas;
 mod retire;

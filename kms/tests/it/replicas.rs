@@ -20,7 +20,7 @@ fn target() -> KeyId {
 }
 
 /// What an API server of this name tells that was told `key`, and wrote with it, just now.
-fn metrics(server: &str, key: &str, now: SystemTime) -> String {
+pub(crate) fn metrics(server: &str, key: &str, now: SystemTime) -> String {
     let seconds = now
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap()

@@ -1,5 +1,6 @@
 //! Database files: the contract of a source, a model, damage, and memory.
 
+mod batch;
 mod conformance;
 mod damaged;
 mod memory;

@@ -22,6 +22,16 @@ pub enum Objection {
         /// What the values of both begin with.
         prefix: String,
     },
+    /// Two `aescbc` keys stand side by side, and the name of one begins with that of the other and
+    /// a colon: its values may be read with the other, as garbage.
+    ConfusableNames {
+        /// The resource.
+        resource: String,
+        /// What the values of the one begin with.
+        prefix: String,
+        /// What the values of the other begin with.
+        longer: String,
+    },
     /// A KMS keeps its name and moves to another socket: API servers before and after the change
     /// would ask different plugins for one name.
     KmsMoved {
@@ -97,6 +107,7 @@ impl Objection {
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::SameNameOtherKey { .. } => "same_name_other_key",
+            Self::ConfusableNames { .. } => "confusable_names",
             Self::KmsMoved { .. } => "kms_moved",
             Self::KmsVersionChanged { .. } => "kms_version_changed",
             Self::NameInTwoEntries { .. } => "name_in_two_entries",
@@ -113,6 +124,7 @@ impl Objection {
     pub const fn remedy(&self) -> &'static str {
         match self {
             Self::SameNameOtherKey { .. } => "give the new key a name of its own",
+            Self::ConfusableNames { .. } => "give the new key a name without a colon",
             Self::KmsMoved { .. } => {
                 "give the KMS at the new socket a name of its own; or, if both plugins hold the same keys, say so"
             }
@@ -143,6 +155,14 @@ impl fmt::Display for Objection {
             Self::SameNameOtherKey { resource, prefix } => write!(
                 f,
                 "{resource}: the key behind `{prefix}` changes and its name does not, so that nobody can tell what is still under the old one"
+            ),
+            Self::ConfusableNames {
+                resource,
+                prefix,
+                longer,
+            } => write!(
+                f,
+                "{resource}: values that begin with `{longer}` begin with `{prefix}`, too, and aescbc may read them with that key, as garbage"
             ),
             Self::KmsMoved { name, from, to } => write!(
                 f,

@@ -14,7 +14,7 @@ use super::request::{KmsAnswer, PlanRequest, Rollout};
 use super::safety::{Move, check};
 use super::step::{Action, Check, ConfigFile, Migration, Plan, Purpose, Step, Under, WayBack};
 use super::survey::resources;
-use crate::kubernetes::{EncryptionConfiguration, KmsApiVersion};
+use crate::kubernetes::{EncryptionConfiguration, KmsApiVersion, ProviderKind};
 
 /// Plans a change.
 ///
@@ -89,7 +89,9 @@ impl<'a> Change<'a> {
         }
         for step in &moves {
             if let Move::Configure(_, lists) = step {
-                plan.objections.extend(self.clashes(lists));
+                let clash = self.clashes(lists);
+                let is_new = |clash: &Objection| !plan.objections.contains(clash);
+                plan.objections.extend(clash.filter(is_new));
                 for caution in caution::of_file(lists) {
                     if !plan.cautions.contains(&caution) {
                         plan.cautions.push(caution);
@@ -162,9 +164,14 @@ impl<'a> Change<'a> {
         if !changed.is_empty() {
             moves.push(Move::Migrate(changed));
         }
+        let last = moves.iter().rev().find_map(|step| match step {
+            Move::Configure(_, lists) => Some(lists),
+            Move::Migrate(_) => None,
+        });
+        let is_there = *last.unwrap_or(&self.from) == self.to;
         if self.any(drops) {
             moves.push(Move::Configure(Purpose::DropReaders, self.to.clone()));
-        } else if moves.is_empty() && (self.from != self.to || !self.is_same_text) {
+        } else if !is_there || (moves.is_empty() && !self.is_same_text) {
             moves.push(Move::Configure(Purpose::Tidy, self.to.clone()));
         }
         Ok(moves)
@@ -305,23 +312,34 @@ impl<'a> Change<'a> {
         }
     }
 
-    /// Keys of one name that come together only because resources must share an entry.
+    /// Keys whose values are confused, and that stand side by side only on the way.
     fn clashes(&self, lists: &Lists<'a>) -> Option<Objection> {
         lists.iter().find_map(|(class, readers)| {
             let own = |lists: &Lists<'a>, reader: &Reader<'a>| {
                 lists.get(class).is_some_and(|own| own.contains(reader))
             };
-            let clash = readers.iter().enumerate().find_map(|(place, one)| {
+            let (one, other) = readers.iter().enumerate().find_map(|(place, one)| {
                 let later = readers.iter().skip(place.saturating_add(1));
-                let mut same = later.filter(|other| other.prefix() == one.prefix());
-                same.find(|other| {
+                let mut same = later.filter(|other| are_confused(one, other));
+                let other = same.find(|other| {
                     let in_one = |lists| own(lists, one) && own(lists, other);
                     !in_one(&self.from) && !in_one(&self.to)
-                })
+                })?;
+                Some((one.prefix(), other.prefix()))
             })?;
-            Some(Objection::SameNameOtherKey {
-                resource: class.to_string(),
-                prefix: clash.prefix(),
+            let resource = class.to_string();
+            Some(if one == other {
+                Objection::SameNameOtherKey {
+                    resource,
+                    prefix: one,
+                }
+            } else {
+                // Of two prefixes of which one begins with the other, that is the first in order.
+                Objection::ConfusableNames {
+                    resource,
+                    prefix: one.clone().min(other.clone()),
+                    longer: one.max(other),
+                }
             })
         })
     }
@@ -357,6 +375,16 @@ impl<'a> Change<'a> {
             .collect();
         (!names.is_empty()).then_some(Unchecked::Kms { names })
     }
+}
+
+/// Whether values of the one may be tried with the other, and nobody can tell. Of `aescbc` that is
+/// also so where the one's name begins with the other's and a colon.
+fn are_confused(one: &Reader<'_>, other: &Reader<'_>) -> bool {
+    let (first, second) = (one.prefix(), other.prefix());
+    if one.kind() == ProviderKind::AesCbc && other.kind() == ProviderKind::AesCbc {
+        return first.starts_with(&second) || second.starts_with(&first);
+    }
+    first == second
 }
 
 /// Local keys that change behind their names.

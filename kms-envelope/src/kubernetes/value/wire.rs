@@ -31,7 +31,15 @@ impl<'a> Reader<'a> {
     }
 
     /// At most ten bytes, and no more than 64 bits in them.
+    #[inline]
     pub(crate) fn varint(&mut self) -> Option<u64> {
+        // Nearly all tags and many lengths are of one byte.
+        if let Some((byte, rest)) = self.0.split_first()
+            && *byte < 0x80
+        {
+            self.0 = rest;
+            return Some(u64::from(*byte));
+        }
         let mut value = 0_u64;
         for shift in (0..64).step_by(7) {
             let (byte, rest) = self.0.split_first()?;
@@ -48,10 +56,12 @@ impl<'a> Reader<'a> {
     }
 
     /// A field number and a wire type.
+    #[inline]
     pub(crate) fn tag(&mut self) -> Option<(u64, u8)> {
         self.tag_up_to(MAX_FIELD)
     }
 
+    #[inline]
     fn tag_up_to(&mut self, max_field: u64) -> Option<(u64, u8)> {
         let tag = self.varint()?;
         let field = tag >> 3;

@@ -13,7 +13,7 @@ pub use self::report::{
 };
 use self::tally::{Counted, Tally};
 use super::Place;
-use crate::kubernetes::{ConfiguredNames, DamagedValue, Inspection, inspect};
+use crate::kubernetes::{ConfiguredNames, Inspector};
 use crate::{Error, ErrorKind};
 
 /// How to count.
@@ -93,6 +93,7 @@ impl CensusOptions {
 #[derive(Debug)]
 pub struct Census {
     options: CensusOptions,
+    inspector: Inspector,
     live: Tally,
     all_puts: Tally,
     puts_not_live: Tally,
@@ -122,6 +123,7 @@ impl Census {
             has_history: false,
             namespaces: BTreeMap::new(),
             exists: KeyMap::new(),
+            inspector: Inspector::new(options.names.clone()),
             options,
         }
     }
@@ -134,7 +136,7 @@ impl Census {
     /// writes a new key id with each object.
     pub fn live(&mut self, key: &[u8], value: &[u8], has_lease: bool) -> Result<(), Error> {
         let place = Place::of(&self.options.etcd_prefix, key);
-        let inspected = self.inspect(value);
+        let inspected = self.inspector.inspect(value);
         let counted = Counted::new(key, value, place.as_ref(), &inspected);
         self.live.add(&counted)?;
         self.facts.add(&counted, has_lease);
@@ -189,7 +191,7 @@ impl Census {
             return Ok(());
         };
         let place = Place::of(&self.options.etcd_prefix, key);
-        let inspected = self.inspect(value);
+        let inspected = self.inspector.inspect(value);
         let counted = Counted::new(key, value, place.as_ref(), &inspected);
         self.all_puts.add(&counted)?;
         if !is_live {
@@ -229,13 +231,6 @@ impl Census {
             history
         });
         CensusReport::new(live, history)
-    }
-
-    fn inspect<'a>(&self, value: &'a [u8]) -> Result<Inspection<'a>, DamagedValue<'a>> {
-        match &self.options.names {
-            Some(names) => names.inspect(value),
-            None => inspect(value),
-        }
     }
 }
 

@@ -69,15 +69,18 @@ impl LiveCensus {
         add(&mut self.key_bytes, counted.key.len() as u64);
         add(&mut self.value_bytes, counted.value_len as u64);
         add(&mut self.keys_with_an_etcd_lease, u64::from(has_lease));
-        if !self.objects_by_resource.contains_key(counted.resource) {
-            self.objects_by_resource
-                .insert(counted.resource.to_owned(), ResourceCount::default());
-        }
-        if let Some(resource) = self.objects_by_resource.get_mut(counted.resource) {
-            let is_plain = counted.provider == Some(ProviderKind::Identity);
+        let is_plain = counted.provider == Some(ProviderKind::Identity);
+        let count = |resource: &mut ResourceCount| {
             add(&mut resource.objects, 1);
             add(&mut resource.plain, u64::from(is_plain));
             add(&mut resource.encrypted, u64::from(!is_plain));
+        };
+        match self.objects_by_resource.get_mut(counted.resource) {
+            Some(resource) => count(resource),
+            None => {
+                let resource = self.objects_by_resource.entry(counted.resource.to_owned());
+                count(resource.or_default());
+            }
         }
     }
 

@@ -92,7 +92,11 @@ impl<'a> Counted<'a> {
 /// One census: rows by what tells them apart.
 #[derive(Debug)]
 pub(super) struct Tally {
-    rows: HashMap<Vec<u8>, Row>,
+    /// Where in `rows` the row of an identity is.
+    places: HashMap<Vec<u8>, usize>,
+    rows: Vec<Row>,
+    /// Of the object before: many in a row belong to one.
+    last: Option<(Vec<u8>, usize)>,
     identity: Vec<u8>,
     has_digests: bool,
     is_history: bool,
@@ -112,6 +116,8 @@ struct Row {
     overhead_bytes: u64,
     /// KMS v2: few sources for many objects.
     sources: HashMap<DekSourceDigest, DekSourceCount>,
+    /// Of the object before, and how many of it are not yet in `sources`.
+    latest: Option<(DekSourceDigest, u64)>,
     /// KMS v1: as many sources as objects, of which 16 bytes tell them apart.
     own_sources: KeyMap<()>,
     /// History: the keys that were met.
@@ -128,7 +134,9 @@ impl Tally {
     /// Of objects, each of which has a key of its own.
     pub(super) fn of_live(options: &CensusOptions) -> Self {
         Self {
-            rows: HashMap::new(),
+            places: HashMap::new(),
+            rows: Vec::new(),
+            last: None,
             identity: Vec::new(),
             has_digests: options.key_digests,
             is_history: false,
@@ -145,18 +153,35 @@ impl Tally {
     }
 
     pub(super) fn add(&mut self, counted: &Counted<'_>) -> Result<(), Error> {
-        counted.identity(&mut self.identity);
-        if !self.rows.contains_key(&self.identity) {
-            if self.rows.len() >= MAX_ROWS {
-                return Err(too_many_rows());
-            }
-            self.rows.insert(self.identity.clone(), Row::new(counted));
-        }
-        if let Some(row) = self.rows.get_mut(&self.identity) {
+        let place = self.place(counted)?;
+        if let Some(row) = self.rows.get_mut(place) {
             row.add(counted, self.is_history, self.has_digests);
             row.name(counted.key, self.examples);
         }
         Ok(())
+    }
+
+    fn place(&mut self, counted: &Counted<'_>) -> Result<usize, Error> {
+        counted.identity(&mut self.identity);
+        if let Some((identity, place)) = &self.last
+            && *identity == self.identity
+        {
+            return Ok(*place);
+        }
+        let place = match self.places.get(&self.identity) {
+            Some(place) => *place,
+            None if self.rows.len() >= MAX_ROWS => return Err(too_many_rows()),
+            None => {
+                let place = self.rows.len();
+                self.rows.push(Row::new(counted));
+                self.places.insert(self.identity.clone(), place);
+                place
+            }
+        };
+        let (identity, last) = self.last.get_or_insert_default();
+        identity.clone_from(&self.identity);
+        *last = place;
+        Ok(place)
     }
 
     /// The rows: what is encrypted first, and else in the order of their names.
@@ -164,7 +189,7 @@ impl Tally {
         let (is_history, has_digests) = (self.is_history, self.has_digests);
         let mut rows: Vec<_> = self
             .rows
-            .into_values()
+            .into_iter()
             .map(|row| row.into_report(is_history, has_digests))
             .collect();
         rows.sort_by(|a, b| order(a).cmp(&order(b)));
@@ -197,6 +222,7 @@ impl Row {
             value_bytes: 0,
             overhead_bytes: 0,
             sources: HashMap::new(),
+            latest: None,
             own_sources: KeyMap::new(),
             keys: KeyMap::new(),
             all_keys: BTreeSet::new(),
@@ -225,13 +251,16 @@ impl Row {
             self.overhead_bytes = self.overhead_bytes.saturating_add(overhead);
         }
         match (counted.provider, &counted.dek_source) {
-            (Some(ProviderKind::KmsV2), Some((digest, source))) => {
-                let count = self
-                    .sources
-                    .entry(*digest)
-                    .or_insert_with(|| DekSourceCount::new(sha256_hex(source)));
-                count.count = count.count.saturating_add(1);
-            }
+            (Some(ProviderKind::KmsV2), Some((digest, source))) => match &mut self.latest {
+                Some((latest, count)) if latest == digest => *count = count.saturating_add(1),
+                _ => {
+                    self.count_latest();
+                    self.sources
+                        .entry(*digest)
+                        .or_insert_with(|| DekSourceCount::new(sha256_hex(source)));
+                    self.latest = Some((*digest, 1));
+                }
+            },
             (_, Some((digest, _))) => {
                 self.own_sources.insert(digest.as_bytes(), ());
             }
@@ -245,7 +274,16 @@ impl Row {
         }
     }
 
-    fn into_report(self, is_history: bool, has_digests: bool) -> CensusRow {
+    fn count_latest(&mut self) {
+        if let Some((digest, more)) = self.latest.take()
+            && let Some(source) = self.sources.get_mut(&digest)
+        {
+            source.count = source.count.saturating_add(more);
+        }
+    }
+
+    fn into_report(mut self, is_history: bool, has_digests: bool) -> CensusRow {
+        self.count_latest();
         let mut sources: Vec<_> = self.sources.into_values().collect();
         sources.sort();
         let distinct = (sources.len() as u64).saturating_add(self.own_sources.len());

@@ -59,8 +59,8 @@ impl Place {
         }
     }
 
-    /// Where what was kept says; refused if that is of another migration.
-    pub(super) fn parse(bytes: &[u8], options: &ApiMigrationOptions) -> Result<Self, Error> {
+    /// Where what was kept says, whichever migration it is of.
+    pub(super) fn read(bytes: &[u8]) -> Result<Self, Error> {
         let refuse = |fault: &str| Error::new(ErrorKind::Checkpoint, fault);
         if bytes.len() > MAX_LEN {
             return Err(refuse("it is over 1048576 bytes"));
@@ -73,6 +73,13 @@ impl Place {
         if read.version != VERSION {
             return Err(refuse("it is of a version that is not known"));
         }
+        Ok(read)
+    }
+
+    /// Where what was kept says; refused if that is of another migration.
+    pub(super) fn parse(bytes: &[u8], options: &ApiMigrationOptions) -> Result<Self, Error> {
+        let refuse = |fault: &str| Error::new(ErrorKind::Checkpoint, fault);
+        let read = Self::read(bytes)?;
         let ours = definition(options);
         if read.api_migration.cluster != ours.cluster {
             let theirs = &read.api_migration.cluster;

@@ -83,6 +83,12 @@ impl<'a> ApiMigration<'a> {
         self
     }
 
+    /// Whether these bytes are a checkpoint of such a migration, of this one or of another.
+    #[must_use]
+    pub fn is_checkpoint(bytes: &[u8]) -> bool {
+        Place::read(bytes).is_ok()
+    }
+
     /// Migrates, until all is done or `stop` ends. To stop at once, drop it.
     ///
     /// `progress` is told how far it has come, at most ten times a second.

@@ -56,6 +56,25 @@ fn of_two_keys_of_one_name_neither_can_go_alone() {
 }
 
 #[test]
+fn cbc_keys_of_which_one_reads_the_others_values_do_not_come_together() {
+    let from = secrets(&[keys("aescbc", &["a"])]);
+    let to = secrets(&[keys("aescbc", &["a:b"])]);
+    for (from, to) in [(&from, &to), (&to, &from)] {
+        let made = planned(Some(from), to);
+        assert_eq!(kinds(&made), ["confusable_names"]);
+        let says = made.objections[0].to_string();
+        let shorter_last = "`k8s:enc:aescbc:v1:a:b:` begin with `k8s:enc:aescbc:v1:a:`";
+        assert!(says.contains(shorter_last), "{says}");
+    }
+    // Where they stand together already, that is how it is.
+    let both = secrets(&[keys("aescbc", &["a:b", "a"])]);
+    assert!(!planned(Some(&both), &both).is_refused());
+    // The others notice.
+    let (from, to) = (secrets(&[gcm(&["a"])]), secrets(&[gcm(&["a:b"])]));
+    assert!(!planned(Some(&from), &to).is_refused());
+}
+
+#[test]
 fn keys_of_one_name_do_not_come_together_by_sharing_an_entry() {
     // The two resources share the KMS, so that for a while they share all readers.
     let (a, b) = (

@@ -141,6 +141,27 @@ fn scenarios() -> Vec<Scenario> {
             &[Migrate, DropReaders],
         ),
         scenario(
+            "two resources share an entry, and one of them stands in another, too",
+            Some(config(&[(&["secrets", "configmaps"], &[gcm(&["one"])])])),
+            config(&[
+                (&["secrets", "configmaps"], &[v2("vault"), gcm(&["one"])]),
+                (SECRETS, &[identity()]),
+            ]),
+            &[AddReaders, SwitchWriter, Migrate, Tidy],
+        ),
+        scenario(
+            "an entry with a name and a wildcard, and the exception from that in another",
+            Some(config(&[
+                (&["deployments.apps"], &[gcm(&["one"])]),
+                (&["secrets", "*.apps"], &[v2("vault"), identity()]),
+            ])),
+            config(&[
+                (&["deployments.apps"], &[gcm(&["one"])]),
+                (&["secrets", "*.apps"], &[v2("hsm"), identity()]),
+            ]),
+            &[AddReaders, SwitchWriter, Migrate, DropReaders],
+        ),
+        scenario(
             "a reader more",
             Some(config(&[(SECRETS, &[gcm(&["one"])])])),
             config(&[(SECRETS, &[gcm(&["one"]), identity()])]),

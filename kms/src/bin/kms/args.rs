@@ -4,7 +4,9 @@ pub(crate) mod azure;
 pub(crate) mod cluster;
 pub(crate) mod config;
 pub(crate) mod doctor;
+pub(crate) mod kube;
 pub(crate) mod migrate;
+pub(crate) mod policy;
 pub(crate) mod replicas;
 pub(crate) mod retire;
 pub(crate) mod rotation;
@@ -89,13 +91,14 @@ Example:
       --etcd-key-file client.key --encryption-config encryption.yaml --dry-run
   kms migrate --etcd https://127.0.0.1:2379 --etcd-ca ca.crt --etcd-cert client.crt \\
       --etcd-key-file client.key --encryption-config encryption.yaml --resource secrets --rate 200/s
+  kms migrate --kube ~/.kube/config --context aks --resource secrets --rate 50/s
 
 An object is swapped only if nobody has changed it meanwhile, and only after what is to be stored
 was seen to open. What does not open is named and left alone. An interrupted migration goes on with
 --resume.
 
 Exit codes: 0 all that was asked for is under the target, 1 something stayed, or it was stopped.")]
-    Migrate(migrate::Migrate),
+    Migrate(Box<migrate::Migrate>),
     /// Read objects of a backup or an etcd, decrypted.
     #[command(subcommand)]
     Etcd(cluster::Etcd),
@@ -115,6 +118,12 @@ Example:
 Ask each API server by its own address: behind a load balancer one of them answers for all. Exit
 codes: 0 all of them do, 1 one does not or it is not known.")]
     Replicas(replicas::ReplicasCheck),
+    /// Make the policy of a confidential pod, offline: what its virtual machine's agent will obey.
+    #[command(
+        subcommand,
+        after_help = "Example:\n  kms policy generate -y pod.yaml -p rules.rego && kms policy hash -y pod.yaml -p rules.rego"
+    )]
+    Policy(policy::Policy),
     /// Show a rotation, and carry it through unattended.
     #[command(
         subcommand,

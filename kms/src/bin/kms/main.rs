@@ -47,10 +47,11 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Inspect(args) => command::inspect::run(&args),
         Command::Decrypt(args) => command::decrypt::run(args, clock).await,
         Command::Census(args) => command::census::run(args, clock).await,
-        Command::Migrate(args) => command::migrate::run(args, clock).await,
+        Command::Migrate(args) => command::migrate::run(*args, clock).await,
         Command::Etcd(args) => command::etcd::run(args, clock).await,
         Command::Config(command) => command::config::run(command, clock).await,
         Command::Replicas(args) => command::replicas::run(args, clock).await,
+        Command::Policy(command) => command::policy::run(command),
         Command::Rotation(command) => command::rotation::run(command, clock).await,
         #[cfg(feature = "testing")]
         Command::Testkit(args) => command::testkit::run(args, clock).await,
@@ -70,6 +71,7 @@ fn wants_json(command: &Command) -> bool {
         Command::Config(Config::Check(args)) => args.json,
         Command::Config(Config::Plan(args)) => args.json,
         Command::Replicas(args) => args.json,
+        Command::Policy(command) => command.wants_json(),
         Command::Rotation(Rotation::Status(args)) => args.json,
         Command::Rotation(Rotation::Watch(args)) => args.json,
         #[cfg(feature = "testing")]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
-use kms_envelope::reencrypt::{Checkpoint, CheckpointStore};
+use kms_envelope::reencrypt::{ApiMigration, Checkpoint, CheckpointStore};
 use kms_envelope::{Error, ErrorKind};
 use tempfile::NamedTempFile;
 
@@ -16,16 +16,29 @@ use tempfile::NamedTempFile;
 #[derive(Debug)]
 pub struct CheckpointFile {
     path: PathBuf,
+    /// Whether these bytes are a checkpoint of the kind that is kept here.
+    recognises: fn(&[u8]) -> bool,
     /// Whether what lies there is known to be a checkpoint, or nothing.
     is_ours: AtomicBool,
 }
 
 impl CheckpointFile {
-    /// A checkpoint in this file, which need not exist.
+    /// A checkpoint of a migration over a store in this file, which need not exist.
     #[must_use]
     pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self::recognising(path.into(), |bytes| Checkpoint::parse(bytes).is_ok())
+    }
+
+    /// A checkpoint of a migration through the API in this file, which need not exist.
+    #[must_use]
+    pub fn of_api_migration(path: impl Into<PathBuf>) -> Self {
+        Self::recognising(path.into(), ApiMigration::is_checkpoint)
+    }
+
+    fn recognising(path: PathBuf, recognises: fn(&[u8]) -> bool) -> Self {
         Self {
-            path: path.into(),
+            path,
+            recognises,
             is_ours: AtomicBool::new(false),
         }
     }
@@ -62,12 +75,12 @@ impl CheckpointStore for CheckpointFile {
             let is_foreign = self
                 .load()
                 .await?
-                .is_some_and(|found| Checkpoint::parse(&found).is_err());
+                .is_some_and(|found| !(self.recognises)(&found));
             if is_foreign {
                 return Err(Error::new(
                     ErrorKind::Checkpoint,
                     format!(
-                        "{} holds no checkpoint, and is not overwritten",
+                        "{} holds no checkpoint of such a migration, and is not overwritten",
                         self.path.display()
                     ),
                 ));
@@ -145,12 +158,17 @@ mod tests {
     async fn a_file_that_is_no_checkpoint_is_not_overwritten() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("thesis.txt");
-        fs::write(&path, "three years of work").unwrap();
-        let kept = CheckpointFile::new(&path);
-        let error = kept.save(CHECKPOINT).await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Checkpoint);
-        assert!(error.message().contains("thesis.txt"), "{error}");
-        assert_eq!(fs::read(&path).unwrap(), b"three years of work");
+        let another_kind = CHECKPOINT;
+        for (kept, found) in [
+            (CheckpointFile::new(&path), &b"three years of work"[..]),
+            (CheckpointFile::of_api_migration(&path), another_kind),
+        ] {
+            fs::write(&path, found).unwrap();
+            let error = kept.save(CHECKPOINT).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Checkpoint);
+            assert!(error.message().contains("thesis.txt"), "{error}");
+            assert_eq!(fs::read(&path).unwrap(), found);
+        }
     }
 
     #[tokio::test]

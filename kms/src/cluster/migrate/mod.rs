@@ -1,7 +1,7 @@
 //! Re-encrypting a cluster's objects, from the check of its API servers to the report.
 
 mod checkpoint_file;
-mod preflight;
+pub(super) mod preflight;
 mod request;
 mod run;
 mod text;

@@ -13,12 +13,12 @@ use crate::cluster::replicas::{ReplicaReport, Replicas};
 
 /// What is known of the API servers.
 #[derive(Debug, Default)]
-pub(super) struct Preflight {
-    pub(super) reports: Vec<ReplicaReport>,
+pub(in crate::cluster) struct Preflight {
+    pub(in crate::cluster) reports: Vec<ReplicaReport>,
     /// In sentences.
-    pub(super) unchecked: Vec<String>,
+    pub(in crate::cluster) unchecked: Vec<String>,
     /// How long until those have followed of whom only the plugin was asked.
-    pub(super) settles_in: Duration,
+    pub(in crate::cluster) settles_in: Duration,
 }
 
 /// Gets the targets ready, and asks the API servers about each.
@@ -36,10 +36,7 @@ pub(super) async fn preflight(
     for target in &targets {
         match (target.provider(), target.name(), target.key_id()) {
             (ProviderKind::KmsV2, Some(name), Some(key_id)) => {
-                let report = replicas.check(name, key_id, clock).await;
-                found.settles_in = found.settles_in.max(report.settles_in());
-                found.unchecked.extend(report.unchecked());
-                found.reports.push(report);
+                found.add(replicas.check(name, key_id, clock).await);
             }
             _ => found.unchecked.push(cannot_be_asked(target)),
         }
@@ -59,9 +56,16 @@ fn cannot_be_asked(target: &Protection) -> String {
 }
 
 impl Preflight {
+    /// Takes in what all of them said about one key.
+    pub(in crate::cluster) fn add(&mut self, report: ReplicaReport) {
+        self.settles_in = self.settles_in.max(report.settles_in());
+        self.unchecked.extend(report.unchecked());
+        self.reports.push(report);
+    }
+
     /// Refuses if an API server is known to write with another key, or one is missing that is
     /// known to be there.
-    pub(super) fn verdict(&self) -> Result<(), Failure> {
+    pub(in crate::cluster) fn verdict(&self) -> Result<(), Failure> {
         for report in &self.reports {
             let another: Vec<_> = report
                 .disagreeing()
@@ -91,4 +95,32 @@ impl Preflight {
         }
         Ok(())
     }
+}
+
+/// Waits until API servers have followed their plugins; false if `stop` ended first.
+pub(in crate::cluster) async fn settle(
+    found: &Preflight,
+    clock: &dyn Clock,
+    notice: &mut impl FnMut(&str),
+    stop: impl Future<Output = ()>,
+) -> bool {
+    if found.settles_in.is_zero() {
+        return true;
+    }
+    let seconds = found.settles_in.as_secs();
+    notice(&format!(
+        "waiting {seconds} s: API servers follow their plugins by then"
+    ));
+    tokio::select! {
+        () = clock.sleep_until(clock.now() + found.settles_in) => true,
+        () = stop => false,
+    }
+}
+
+pub(in crate::cluster) fn stopped_early() -> Failure {
+    Failure::new(
+        "asked",
+        "it was asked to stop before it began",
+        "run it again",
+    )
 }

@@ -13,7 +13,7 @@ use kms_envelope::reencrypt::{
 use ring::digest;
 use serde::Serialize;
 
-use super::preflight::preflight;
+use super::preflight::{preflight, settle, stopped_early};
 use super::{CheckpointFile, CheckpointPlace, MigrateRequest};
 use crate::Failure;
 use crate::cluster::plugins::open_plugins;
@@ -77,7 +77,7 @@ pub async fn migrate(
         options,
         kms_v2_source_type,
         replicas,
-        settle,
+        settle: settles,
         checkpoint,
     } = request;
     let identity = store.identity(&CallOptions::default()).await?;
@@ -97,16 +97,8 @@ pub async fn migrate(
     let mut stop = Box::pin(stop);
     if !options.dry_run {
         found.verdict()?;
-        if settle && !found.settles_in.is_zero() {
-            let seconds = found.settles_in.as_secs();
-            notice(&format!(
-                "waiting {seconds} s: API servers follow their plugins by then"
-            ));
-            let until = clock.now() + found.settles_in;
-            tokio::select! {
-                () = clock.sleep_until(until) => {}
-                () = &mut stop => return Err(stopped_early()),
-            }
+        if settles && !settle(&found, &*clock, &mut notice, &mut stop).await {
+            return Err(stopped_early());
         }
     }
     let report = run(
@@ -162,14 +154,6 @@ async fn run(
                 .await?
         }
     })
-}
-
-fn stopped_early() -> Failure {
-    Failure::new(
-        "asked",
-        "it was asked to stop before it began",
-        "run it again",
-    )
 }
 
 /// One place for each scope and target, so that two migrations of different namespaces do not meet.

@@ -1,5 +1,6 @@
 //! `kms migrate`. What needs a live etcd is ignored unless asked for.
 
+mod kube;
 mod refused;
 mod shared;
 mod storm;

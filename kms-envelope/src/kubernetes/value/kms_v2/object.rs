@@ -90,7 +90,9 @@ fn check_key_id(key_id: &str) -> Result<(), Fault> {
     match key_id.len() {
         0 => Err(Fault::new(KEY_ID, "is empty")),
         1..=KeyId::MAX_LEN => {
-            if key_id.chars().any(char::is_control) {
+            if key_id.bytes().any(|byte| byte.is_ascii_control())
+                || (!key_id.is_ascii() && key_id.chars().any(char::is_control))
+            {
                 Err(Fault::new(KEY_ID, "holds a control character"))
             } else {
                 Ok(())

@@ -3,19 +3,22 @@
 use core::num::NonZeroU32;
 use std::path::PathBuf;
 
+use clap::builder::ArgPredicate;
 use clap::{ArgGroup, Args, ValueEnum};
 
 use super::azure::AzureArgs;
 use super::cluster::EtcdAddress;
+use super::kube::Kube;
 use super::replicas::ReplicaArgs;
 
 #[derive(Args, Debug)]
 pub(crate) struct Migrate {
     #[command(flatten)]
     pub(crate) way: Way,
-    /// The `EncryptionConfiguration` that kube-apiserver uses.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) encryption_config: PathBuf,
+    /// The `EncryptionConfiguration` that kube-apiserver uses. With --kube it may be left away, as
+    /// on AKS, where nobody sees it.
+    #[arg(long, value_name = "FILE", required_unless_present = "kube")]
+    pub(crate) encryption_config: Option<PathBuf>,
     /// Use this provider for the KMS of this name instead of the plugin in the configuration.
     #[arg(long, value_name = "NAME=PROVIDER")]
     pub(crate) kek: Vec<String>,
@@ -35,7 +38,7 @@ pub(crate) struct Migrate {
     #[arg(long, value_name = "N/s", value_parser = parse_rate)]
     pub(crate) rate: Option<NonZeroU32>,
     /// Objects in work at once.
-    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    #[arg(long, value_name = "N", default_value_t = 32, default_value_if("kube", ArgPredicate::IsPresent, "8"), value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub(crate) concurrency: u32,
     /// Open and judge every object, and change nothing.
     #[arg(long)]
@@ -50,7 +53,7 @@ pub(crate) struct Migrate {
     #[arg(long)]
     pub(crate) resume: bool,
     /// Keep the checkpoint in this file. Otherwise it is kept in the cluster's etcd, below
-    /// `/kms/migrate/`, until the migration is done.
+    /// `/kms/migrate/`, until the migration is done; with --kube below `$XDG_STATE_HOME/kms`.
     #[arg(long, value_name = "FILE", conflicts_with = "workers_shared")]
     pub(crate) checkpoint: Option<PathBuf>,
     /// Share the work with others who run the same command, on this machine or on others, through
@@ -62,6 +65,15 @@ pub(crate) struct Migrate {
     pub(crate) worker_id: Option<String>,
     #[command(flatten)]
     pub(crate) replicas: ReplicaArgs,
+    /// With --kube, the key id that --replica and --metrics are asked about: what API servers are to
+    /// write with. With --etcd the plugin tells it.
+    #[arg(
+        long,
+        value_name = "KEY_ID",
+        requires = "kube",
+        requires = "encryption_config"
+    )]
+    pub(crate) key_id: Option<String>,
     /// Begin at once, although of an API server only the plugin was asked: it has followed already.
     #[arg(long, requires = "replica")]
     pub(crate) no_settling: bool,
@@ -90,14 +102,16 @@ pub(crate) struct Migrate {
 pub(crate) struct Way {
     #[command(flatten)]
     pub(crate) etcd: EtcdAddress,
+    #[command(flatten)]
+    pub(crate) kube: Kube,
 }
 
-/// Another way is another argument in this group.
+/// One of them, and not both.
 fn way_is_required() -> ArgGroup {
     ArgGroup::new("way")
         .required(true)
         .multiple(false)
-        .args(["etcd"])
+        .args(["etcd", "kube"])
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

@@ -80,6 +80,12 @@ async fn plan(args: &ConfigPlan, clock: Arc<dyn Clock>) -> Result<(), Failure> {
         .with_stored(stock.as_ref().map(|(stored, _)| stored))
         .with_rollout(rollout);
     for name in &args.same_keys {
+        if !both.iter().all(|it| has_kms(it, name)) {
+            return Err(Failure::usage(
+                format!("--same-keys names the KMS `{name}`, which is not in both files"),
+                "give the name of a KMS that stays and moves to another socket",
+            ));
+        }
         request = request.with_same_keys(name);
     }
     if args.probe {
@@ -104,6 +110,11 @@ async fn plan(args: &ConfigPlan, clock: Arc<dyn Clock>) -> Result<(), Failure> {
         show_files(&plan, &target)?;
     }
     verdict(&plan)
+}
+
+fn has_kms(configuration: &EncryptionConfiguration, name: &str) -> bool {
+    let mut providers = configuration.resources.iter().flat_map(|it| &it.providers);
+    providers.any(|it| matches!(it, ProviderConfiguration::Kms(kms) if kms.name == name))
 }
 
 fn parse(text: &str, path: &Path) -> Result<EncryptionConfiguration, Failure> {

@@ -1,10 +1,11 @@
 //! `kms migrate`
 
+mod kube;
+mod shown;
+
 use core::time::Duration;
-use std::io::{self, IsTerminal as _};
 use std::sync::Arc;
 
-use indicatif::{ProgressBar, ProgressStyle};
 use kms::cluster::{
     CheckpointPlace, KekArgument, MigrateOutcome, MigrateRequest, WorkerName, migrate,
     migration_text,
@@ -12,12 +13,15 @@ use kms::cluster::{
 use kms::provider::Environment;
 use kms::{Failure, read_text};
 use kms_cluster::etcd::EtcdStore;
-use kms_core::{Clock, Tick};
+use kms_core::Clock;
 use kms_envelope::kubernetes::{DekSourceType, EncryptionConfiguration};
 use kms_envelope::reencrypt::{
     MigrationEnd, MigrationOptions, MigrationPhase, MigrationProgress, MigrationScope, OnKeyChange,
 };
 
+use serde::Serialize;
+
+use self::shown::{Pace, Shown};
 use super::cluster::etcd_options;
 use super::replicas::replicas;
 use super::signals::StopSignals;
@@ -25,23 +29,13 @@ use super::{print, print_line};
 use crate::args::SourceType;
 use crate::args::migrate::{KeyChange, Migrate};
 
-/// The way to the objects.
-enum Way {
-    /// The stored bytes, in the cluster's own etcd.
-    Etcd(EtcdStore),
-}
-
-impl Way {
-    async fn open(args: &Migrate, clock: &Arc<dyn Clock>) -> Result<Self, Failure> {
-        let options = etcd_options(&args.way.etcd, clock)?;
-        Ok(Self::Etcd(EtcdStore::connect(options).await?))
-    }
-}
-
 pub(crate) async fn run(args: Migrate, clock: Arc<dyn Clock>) -> Result<(), Failure> {
+    if let Some(address) = args.way.kube.address() {
+        return kube::run(&args, &address, clock).await;
+    }
     let request = request(&args)?;
     let mut environment = Environment::with_azure(Arc::clone(&clock), args.azure.options());
-    let Way::Etcd(store) = Way::open(&args, &clock).await?;
+    let store = EtcdStore::connect(etcd_options(&args.way.etcd, &clock)?).await?;
     let stop = StopSignals::catch()?;
     let is_quiet = args.json;
     let notice = |text: &str| {
@@ -56,25 +50,45 @@ pub(crate) async fn run(args: Migrate, clock: Arc<dyn Clock>) -> Result<(), Fail
         &mut environment,
         stop.received(),
         notice,
-        |progress| shown.show(progress),
+        |progress| show(&mut shown, progress),
     )
     .await;
     shown.finish();
     let outcome = outcome?;
-    if args.json {
-        let json = serde_json::to_string_pretty(&outcome)
-            .map_err(|e| Failure::new("internal", "writing JSON", "report this").with_source(e))?;
-        print_line(&json)?;
-    } else {
-        print(migration_text(&outcome).as_bytes())?;
-    }
+    report(&outcome, args.json, migration_text)?;
     conclude(&outcome)
 }
 
+/// Writes what came of it, for a person or as JSON.
+fn report<T: Serialize>(
+    outcome: &T,
+    as_json: bool,
+    text: impl FnOnce(&T) -> String,
+) -> Result<(), Failure> {
+    if !as_json {
+        return print(text(outcome).as_bytes());
+    }
+    let json = serde_json::to_string_pretty(outcome)
+        .map_err(|e| Failure::new("internal", "writing JSON", "report this").with_source(e))?;
+    print_line(&json)
+}
+
+fn configuration(args: &Migrate) -> Result<Option<EncryptionConfiguration>, Failure> {
+    let Some(path) = &args.encryption_config else {
+        return Ok(None);
+    };
+    EncryptionConfiguration::parse(&read_text(path)?)
+        .map(Some)
+        .map_err(|error| Failure::from(error).at(path.display()))
+}
+
 fn request(args: &Migrate) -> Result<MigrateRequest, Failure> {
-    let text = read_text(&args.encryption_config)?;
-    let config = EncryptionConfiguration::parse(&text)
-        .map_err(|error| Failure::from(error).at(args.encryption_config.display()))?;
+    let Some(config) = configuration(args)? else {
+        return Err(Failure::usage(
+            "over etcd, values are opened and sealed here",
+            "give --encryption-config FILE",
+        ));
+    };
     let usage = |what: &'static str| {
         move |error: kms_envelope::Error| {
             Failure::usage(format!("{what}: {error}"), error.remedy().to_owned())
@@ -123,79 +137,24 @@ fn request(args: &Migrate) -> Result<MigrateRequest, Failure> {
         .with_checkpoint(checkpoint))
 }
 
-/// How far it has come: a bar on a terminal, else a line every now and then.
-struct Shown {
-    bar: ProgressBar,
-    clock: Arc<dyn Clock>,
-    writes_lines: bool,
-    last_line: Tick,
-}
-
-const LINE_EVERY: Duration = Duration::from_secs(10);
-
-impl Shown {
-    fn new(is_quiet: bool, clock: Arc<dyn Clock>) -> Self {
-        let is_terminal = io::stderr().is_terminal();
-        let bar = match is_terminal && !is_quiet {
-            true => ProgressBar::no_length(),
-            false => ProgressBar::hidden(),
-        };
-        if let Ok(style) = ProgressStyle::with_template("{bar:30} {msg}") {
-            bar.set_style(style);
-        }
-        Self {
-            bar,
-            last_line: clock.now(),
-            clock,
-            writes_lines: !is_terminal && !is_quiet,
-        }
-    }
-
-    fn show(&mut self, progress: &MigrationProgress) {
-        let text = line(progress);
-        if let Some(total) = progress.total {
-            self.bar.set_length(total);
-        }
-        self.bar.set_position(progress.done);
-        self.bar.set_message(text.clone());
-        let now = self.clock.now();
-        if self.writes_lines && now.since(self.last_line) >= LINE_EVERY {
-            self.last_line = now;
-            eprintln!("kms: {text}");
-        }
-    }
-
-    fn finish(&self) {
-        self.bar.finish_and_clear();
-    }
-}
-
-fn line(progress: &MigrationProgress) -> String {
+fn show(shown: &mut Shown, progress: &MigrationProgress) {
     let what = match progress.phase {
         MigrationPhase::Verifying => "verifying: ",
         MigrationPhase::Waiting => "waiting for other workers: ",
         _ => "",
     };
+    let pace = Pace {
+        done: progress.done,
+        total: progress.total,
+        per_second: progress.per_second,
+        eta: progress.eta,
+    };
     let counts = &progress.counts;
-    let mut text = format!("{what}{}", progress.done);
-    if let Some(total) = progress.total {
-        text.push_str(&format!(" of {total}"));
-    }
-    text.push_str(&format!(
-        " objects; {} rewritten, {} right already, {} conflicts, {} left",
+    let text = format!(
+        "{} rewritten, {} right already, {} conflicts, {} left",
         counts.rewritten, counts.right, counts.conflicts, counts.left
-    ));
-    if let Some(rate) = progress.per_second {
-        text.push_str(&format!("; {rate:.0}/s"));
-    }
-    if let Some(eta) = progress.eta {
-        let seconds = eta.as_secs();
-        text.push_str(&match seconds {
-            0..120 => format!(", {seconds} s to go"),
-            _ => format!(", {} min to go", seconds.div_ceil(60)),
-        });
-    }
-    text
+    );
+    shown.show(&pace, what, &text);
 }
 
 fn conclude(outcome: &MigrateOutcome) -> Result<(), Failure> {

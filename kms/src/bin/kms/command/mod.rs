@@ -9,6 +9,7 @@ pub(crate) mod etcd;
 pub(crate) mod inspect;
 pub(crate) mod key;
 pub(crate) mod migrate;
+pub(crate) mod policy;
 pub(crate) mod quickstart;
 pub(crate) mod replicas;
 pub(crate) mod retire;

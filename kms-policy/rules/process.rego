@@ -1,0 +1,146 @@
+package agent_policy
+
+import future.keywords.every
+import future.keywords.if
+import future.keywords.in
+
+# The process of a container: whom it runs as, with which rights, what, and with which variables.
+
+process_allowed(allowed, process) if {
+	process.Terminal == allowed.Terminal
+	process.Cwd == allowed.Cwd
+	process.NoNewPrivileges == allowed.NoNewPrivileges
+	process.SelinuxLabel == ""
+	user_allowed(allowed.User, process.User)
+	capabilities_allowed(allowed.Capabilities, process.Capabilities)
+}
+
+# The own group counts once, wherever it is named: some versions of containerd add it to the others.
+user_allowed(allowed, user) if {
+	user.Username == ""
+	user.UID == allowed.UID
+	user.GID == allowed.GID
+	own := {user.GID}
+	{gid | some gid in user.AdditionalGids} - own == {gid | some gid in allowed.AdditionalGids} - own
+}
+
+capabilities_allowed(allowed, given) if {
+	every kind in ["Ambient", "Bounding", "Effective", "Inheritable", "Permitted"] {
+		capability_set_allowed(allowed[kind], given[kind])
+	}
+}
+
+capability_set_allowed(allowed, given) if allowed == given
+
+capability_set_allowed(allowed, given) if {
+	allowed != given
+	capability_names(allowed) == {trim_prefix(name, "CAP_") | some name in given}
+}
+
+capability_names(names) := default_capabilities if names == ["$(default_caps)"]
+
+capability_names(names) := privileged_capabilities if names == ["$(privileged_caps)"]
+
+capability_names(names) := short if {
+	not names in [["$(default_caps)"], ["$(privileged_caps)"]]
+	short := {trim_prefix(name, "CAP_") | some name in names}
+}
+
+default_capabilities := {trim_prefix(name, "CAP_") | some name in policy_data.common.default_caps}
+
+privileged_capabilities := {trim_prefix(name, "CAP_") | some name in policy_data.common.privileged_caps}
+
+# Word by word. Where the data hold the command twice, with variables and without, either counts.
+args_allowed(process, args, ids) if words_allowed(object.get(process, "Args", []), args, ids)
+
+args_allowed(process, args, ids) if words_allowed(process.DeprecatedArgs, args, ids)
+
+words_allowed(allowed, args, ids) if allowed == args
+
+words_allowed(allowed, args, ids) if {
+	allowed != args
+	count(allowed) == count(args)
+	every index, word in args {
+		word_allowed(allowed[index], word, ids)
+	}
+}
+
+word_allowed(allowed, word, ids) if fits(allowed, word, ids)
+
+# `$$` is Kubernetes' way to write `$`.
+word_allowed(allowed, word, ids) if {
+	contains(allowed, "$$")
+	fits(replace(allowed, "$$", "$"), word, ids)
+}
+
+# `$(NAME)` is the value of a variable, which is judged by itself.
+word_allowed(allowed, word, ids) if {
+	contains(allowed, "$(")
+	replace(strings.replace_n(request_references, allowed), "$$", "$") == word
+}
+
+request_references := {reference: value |
+	some variable in request_env
+	parts := split(variable, "=")
+	reference := concat("", ["$(", parts[0], ")"])
+	value := substring(variable, count(parts[0]) + 1, -1)
+	not contains(value, "$(")
+	count([other | some other in request_env; startswith(other, concat("", [parts[0], "="]))]) == 1
+}
+
+# The variables of the request, however it brings them.
+request_env := {variable | some variable in request.OCI.Process.Env} | {variable |
+	some name, value in object.get(input, "env_map", {})
+	variable := concat("=", [name, value])
+}
+
+# Each must be one of the container's or one that the settings allow, and each name once: of two values
+# it would be the program that chooses. One that lacks is no harm that the host could not do by ending
+# the container.
+env_allowed(container, env, ids) if {
+	count({split(variable, "=")[0] | some variable in env}) == count(env)
+	own := object.get(container.OCI.Process, "Env", [])
+	rest := env - {variable | some variable in own}
+	templates := [template | some template in own; contains(template, "$(")]
+	every variable in rest {
+		variable_allowed(templates, variable, ids)
+	}
+}
+
+variable_allowed(templates, variable, ids) if {
+	some pattern in env_patterns
+	regex.match(pattern, variable)
+}
+
+variable_allowed(templates, variable, ids) if {
+	some template in templates
+	startswith(variable, concat("", [split(template, "=")[0], "="]))
+	template_allowed(template, variable, ids)
+}
+
+template_allowed(template, variable, ids) if {
+	not endswith(template, "=$(validate-from-settings)")
+	fits(template, variable, ids)
+}
+
+template_allowed(template, variable, ids) if {
+	endswith(template, "=$(validate-from-settings)")
+	name := split(template, "=")[0]
+	pattern := policy_data.request_defaults.CreateContainerRequest.allow_env_regex_map[name]
+	value := substring(variable, count(name) + 1, -1)
+	regex.match(concat("", ["^(?:", pattern, ")$"]), value)
+}
+
+# All that the settings allow as one expression: it is made ready once and not once a pattern.
+env_patterns := [concat("|", [concat("", ["(?:", pattern, ")"]) |
+	some raw in policy_data.request_defaults.CreateContainerRequest.allow_env_regex
+	pattern := expand_env(raw)
+])]
+
+expand_env(text) := replace(replace(replace(replace(replace(
+	text,
+	"$(svc_name_downward_env)", object.get(policy_data.common, "svc_name_downward_env", "$(svc_name_downward_env)")),
+	"$(svc_name)", object.get(policy_data.common, "svc_name", "$(svc_name)")),
+	"$(ip_p)", object.get(policy_data.common, "ip_p", "$(ip_p)")),
+	"$(ipv4_a)", object.get(policy_data.common, "ipv4_a", "$(ipv4_a)")),
+	"$(dns_label)", object.get(policy_data.common, "dns_label", "$(dns_label)"))

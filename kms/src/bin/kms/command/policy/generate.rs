@@ -1,0 +1,49 @@
+//! `kms policy generate`
+
+use kms::Failure;
+use kms::policy::{MadePolicies, replace_text};
+
+use super::{make, manifest, print, print_line};
+use crate::args::policy::PolicyGenerate;
+
+pub(super) fn run(args: &PolicyGenerate) -> Result<(), Failure> {
+    let text = manifest(&args.inputs)?;
+    let mut request = args.inputs.request();
+    args.rules.add_to(&mut request);
+    let made = make(&request, &text)?;
+    let prints = args.print_policy || args.raw_out;
+    if prints {
+        // Before anything is changed.
+        made.only()?;
+    }
+    let annotated = made.annotate(&text, request.profile)?;
+    match &args.inputs.yaml_file {
+        Some(_) if annotated == text => {}
+        Some(path) => replace_text(path, &annotated)?,
+        None if prints => {}
+        None => print(annotated.as_bytes())?,
+    }
+    tell(&made)?;
+    if args.print_policy {
+        print_line(&made.only()?.annotation()?)?;
+    }
+    if args.raw_out {
+        print(made.only()?.whole()?.text().as_bytes())?;
+    }
+    Ok(())
+}
+
+fn tell(made: &MadePolicies) -> Result<(), Failure> {
+    let mut policies = made.policies.iter().flatten().peekable();
+    if policies.peek().is_none() {
+        eprintln!("kms: nothing in the manifest gets a policy");
+    }
+    for policy in policies {
+        eprintln!(
+            "kms: {}: host data {}",
+            policy.workload,
+            policy.host_data()?
+        );
+    }
+    Ok(())
+}
