@@ -92,3 +92,48 @@ fn key_of(alert: &Alert) -> Option<&str> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use kms_core::KeyId;
+    use kms_envelope::rotation::{Activity, Stage};
+
+    use super::*;
+    use crate::rotation::{Doubt, PassProgress, PassSummary};
+
+    #[test]
+    fn lines_are_frozen() {
+        let now = UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+        let id = KeyId::new("kek-2").unwrap();
+        let (from, to) = (Some(Stage::Pending), Stage::Active);
+        let cases = [
+            (
+                News::Key { id, from, to },
+                r#"{"event":"key","from":"pending","key_id":"kek-2","message":"key kek-2: active, was pending","time":"2027-01-15T08:00:00Z","to":"active"}"#,
+            ),
+            (
+                News::Activity {
+                    activity: Activity::Migrating,
+                },
+                r#"{"activity":"migrating","event":"activity","message":"re-encrypting objects","time":"2027-01-15T08:00:00Z"}"#,
+            ),
+            (
+                News::Progress(PassProgress::new(5, Some(9), 4).with_seconds_left(Some(2))),
+                r#"{"done":5,"event":"progress","message":"5 objects of 9, 4 rewritten, about 2 s to go","rewritten":4,"seconds_left":2,"time":"2027-01-15T08:00:00Z","total":9}"#,
+            ),
+            (
+                News::Migrated(PassSummary::new(9, 8, 1).with_reasons(vec!["a: b".to_owned()])),
+                r#"{"event":"migrated","left":1,"message":"a pass has ended: 9 objects seen, 8 rewritten, 1 left; a: b","reasons":["a: b"],"rewritten":8,"seen":9,"time":"2027-01-15T08:00:00Z"}"#,
+            ),
+            (
+                News::Stopped(Doubt::StateGone),
+                r#"{"code":"state_gone","event":"stopped","message":"stopped: the state is gone from its store","remedy":"find out who removed it; put the newest copy back, or start again: the first census says what is under which key","time":"2027-01-15T08:00:00Z"}"#,
+            ),
+        ];
+        for (news, line) in cases {
+            assert_eq!(event_line(&news, now), line);
+        }
+    }
+}

@@ -191,9 +191,12 @@ impl Scene {
         let call = CallOptions::default();
         let found = self.state_store().load(&call).await?;
         let found = found.ok_or_else(|| defect("the rotation is gone"))?;
-        let mut sources = RegistrySources::default();
-        sources.record = Some((found.version, RotationRecord::from_bytes(&found.bytes)?));
-        sources.keys = Some(self.keyring.list_keys(&call).await?);
+        let record = RotationRecord::from_bytes(&found.bytes)?;
+        let sources = RegistrySources {
+            record: Some((found.version, record)),
+            keys: Some(self.keyring.list_keys(&call).await?),
+            ..RegistrySources::default()
+        };
         let registry = Registry::new(sources, self.clock.wall_time());
         for key in &registry.keys {
             let may_go = match key.safe_to_delete {
@@ -214,7 +217,7 @@ impl Scene {
 /// What a person who looks on wants to see.
 fn is_worth_a_line(news: &News) -> bool {
     match news {
-        News::Checked { .. } | News::Migrated(_) | News::Census { .. } | News::Settled => true,
+        News::Checked { .. } | News::Migrated(_) | News::Census { .. } => true,
         News::Key { to, .. } => matches!(to, Stage::Active | Stage::Retirable),
         News::Failed { .. } | News::ProviderFails(_) | News::StoreFails(_) => true,
         _ => false,

@@ -5,8 +5,20 @@ use kms_envelope::rotation::{Start, State};
 
 use super::Driver;
 use crate::Failure;
+use crate::rotation::Doubt;
 
 impl Driver {
+    /// Says so if the objects are of another cluster than the state. If they do not say of which they
+    /// are now, they are asked again before anything is done with them.
+    pub(super) async fn other_cluster(&self, state: &State) -> Option<Doubt> {
+        let objects = self.parts.objects.identity().await.ok()?.cluster_id;
+        let is_other = objects.as_deref() != Some(state.cluster_id());
+        is_other.then(|| Doubt::OtherCluster {
+            state: state.cluster_id().to_owned(),
+            objects,
+        })
+    }
+
     /// A state from nothing but what can be seen now: the cluster, and the key that the provider
     /// wraps with. What older objects are under the first census says.
     pub(super) async fn begin(&self) -> Result<State, Failure> {

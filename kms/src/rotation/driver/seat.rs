@@ -111,6 +111,11 @@ impl<'d> Seat<'d> {
                             continue;
                         }
                     }
+                    match stop.or(driver.other_cluster(&record.state)).await {
+                        Ok(None) => {}
+                        Ok(Some(doubt)) => return Ok(Taken::Doubt(doubt)),
+                        Err(Stop) => return Ok(Taken::Asked),
+                    }
                     let state = record.state.with_policy(driver.options.policy)?;
                     (Some(version), state, record.driver, false)
                 }

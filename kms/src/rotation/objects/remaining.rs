@@ -89,3 +89,107 @@ impl Wanted<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use kms_core::KeyId;
+    use kms_envelope::reencrypt::{Census, CensusOptions};
+
+    use super::*;
+
+    const CONFIG: &str = "\
+apiVersion: apiserver.config.k8s.io/v1
+kind: EncryptionConfiguration
+resources:
+  - resources: [events]
+    providers:
+      - identity: {}
+  - resources: [configmaps]
+    providers:
+      - aescbc: {keys: [{name: key1, secret: AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=}]}
+  - resources: [secrets]
+    providers:
+      - kms: {apiVersion: v2, name: my-kms, endpoint: \"unix:///nowhere\"}
+      - aescbc: {keys: [{name: key1, secret: AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=}]}
+      - identity: {}
+";
+
+    fn v2(kms: &str, key_id: &str) -> Vec<u8> {
+        let field = |number: u8, bytes: &[u8]| {
+            let length = u8::try_from(bytes.len()).unwrap();
+            [&[number << 3 | 2, length], bytes].concat()
+        };
+        let prefix = format!("k8s:enc:kms:v2:{kms}:");
+        let (wrapped, id) = (field(3, b"wrapped"), field(2, key_id.as_bytes()));
+        [
+            prefix.into_bytes(),
+            field(1, &[7; 76]),
+            id,
+            wrapped,
+            vec![5 << 3, 1],
+        ]
+        .concat()
+    }
+
+    fn remaining(target: &Target, objects: &[(&str, Vec<u8>)]) -> Remaining {
+        let mut census = Census::new(CensusOptions::default());
+        for (number, (resource, value)) in objects.iter().enumerate() {
+            let key = format!("/registry/{resource}/ns/{number}");
+            census.live(key.as_bytes(), value, false).unwrap();
+        }
+        let wanted = Wanted {
+            config: &EncryptionConfiguration::parse(CONFIG).unwrap(),
+            etcd_prefix: "/registry",
+            kms: "my-kms",
+            target,
+        };
+        wanted.remaining(&census.report())
+    }
+
+    fn counts(remaining: Remaining) -> [u64; 3] {
+        [
+            remaining.off_target,
+            remaining.unnamed,
+            remaining.unreadable,
+        ]
+    }
+
+    #[test]
+    fn an_object_is_off_target_by_what_its_own_resource_is_written_with() {
+        let target = Target::Key {
+            provider: "p".parse().unwrap(),
+            id: KeyId::new("kek-2").unwrap(),
+        };
+        let aescbc = || [b"k8s:enc:aescbc:v1:key1:".as_slice(), &[7; 48]].concat();
+        let plain = || b"k8s\0plain".to_vec();
+        let right = [
+            ("secrets", v2("my-kms", "kek-2")),
+            ("configmaps", aescbc()),
+            ("events", plain()),
+            ("pods", plain()),
+            ("pods", v2("my-kms", "kek-1")),
+        ];
+        assert_eq!(counts(remaining(&target, &right)), [0, 0, 0]);
+        for (object, expected) in [
+            (("secrets", v2("my-kms", "kek-1")), [1, 0, 0]),
+            (("secrets", v2("another", "kek-2")), [1, 0, 0]),
+            (("secrets", plain()), [1, 0, 0]),
+            (("secrets", aescbc()), [1, 1, 0]),
+            (("configmaps", v2("my-kms", "kek-2")), [1, 0, 0]),
+            (("events", v2("my-kms", "kek-2")), [1, 0, 0]),
+            (
+                ("secrets", b"k8s:enc:kms:v2:my-kms:cut".to_vec()),
+                [0, 0, 1],
+            ),
+            (("secrets", b"k8s:enc:rot13:v1:x".to_vec()), [0, 0, 1]),
+        ] {
+            let name = format!("{object:?}");
+            assert_eq!(counts(remaining(&target, &[object])), expected, "{name}");
+        }
+        let on_the_way_out = [("secrets", v2("my-kms", "kek-2")), ("secrets", plain())];
+        assert_eq!(
+            counts(remaining(&Target::Plain, &on_the_way_out)),
+            [1, 0, 0]
+        );
+    }
+}

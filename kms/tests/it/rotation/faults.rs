@@ -184,6 +184,9 @@ fn run(fault: Fault, step: Step) -> String {
         }
     };
     let operator = async {
+        // Between the looks of the driver and of API servers, so that who comes first does not depend
+        // on who is asked first.
+        world.clock.sleep_until(made + Duration::from_secs(5)).await;
         loop {
             world
                 .clock

@@ -1,5 +1,6 @@
 //! The driver over a store in memory: no etcd, no vault, and hours in no time. And `kms rotation`.
 
+mod doubt;
 mod faults;
 mod skew;
 mod status;

@@ -11,7 +11,7 @@ use kms::rotation::{
 };
 use kms_cluster::embedded::EmbeddedStore;
 use kms_core::object::{ObjectKey, ObjectSource as _, Scan, ScanOptions};
-use kms_core::state::{ObjectStateStore, StateStore as _};
+use kms_core::state::{ObjectStateStore, StateStore};
 use kms_core::{CallOptions, Clock as _, KeyId, KeyProvider, OsRandom};
 use kms_envelope::kubernetes::{EncryptionConfiguration, Transformer};
 use kms_envelope::reencrypt::{CensusOptions, Evidence, ReplicaState, ScannedSource, take_census};
@@ -76,12 +76,17 @@ pub(super) struct World {
 impl World {
     /// Three API servers with one plugin, and some Secrets under the first key.
     pub(super) fn new() -> Self {
+        Self::of_cluster("c1")
+    }
+
+    /// The same, in a cluster of this id.
+    pub(super) fn of_cluster(id: &str) -> Self {
         let clock = ManualClock::new();
         let keys = Arc::new(StaticProvider::generate().unwrap());
         let faults = FaultProvider::new(Arc::clone(&keys), Arc::new(clock.clone()));
         let faults = Arc::new(faults);
         let plugins = [(); 3].map(|()| Arc::clone(&faults) as Arc<dyn KeyProvider>);
-        Self::around(clock, keys, faults, plugins)
+        Self::around(id, clock, keys, faults, plugins)
     }
 
     /// API servers with a plugin each, that change over by themselves; `keys` are the driver's.
@@ -92,12 +97,13 @@ impl World {
         source: Arc<dyn KeySource>,
     ) -> Self {
         let faults = FaultProvider::new(Arc::clone(&keys), Arc::new(clock.clone()));
-        let mut world = Self::around(clock, keys, Arc::new(faults), plugins);
+        let mut world = Self::around("c1", clock, keys, Arc::new(faults), plugins);
         world.source = Some(source);
         world
     }
 
     fn around(
+        id: &str,
         clock: ManualClock,
         keys: Arc<StaticProvider>,
         faults: Arc<Faulty>,
@@ -112,7 +118,7 @@ impl World {
         });
         let fleet = Arc::new(Fleet(servers.into(), clock.clone()));
         let world = Self {
-            cluster: Arc::new(EmbeddedStore::new("cluster").with_cluster_id("c1")),
+            cluster: Arc::new(EmbeddedStore::new("cluster").with_cluster_id(id)),
             state: Arc::new(EmbeddedStore::new("state")),
             clock,
             keys,
@@ -162,6 +168,11 @@ impl World {
     }
 
     pub(super) fn driver(&self, options: DriverOptions) -> Driver {
+        self.driver_on(Arc::new(self.store()), options)
+    }
+
+    /// One that keeps the state here.
+    pub(super) fn driver_on(&self, store: Arc<dyn StateStore>, options: DriverOptions) -> Driver {
         let clock = Arc::new(self.clock.clone());
         let provider: Arc<dyn KeyProvider> = self.faults.clone();
         let mut about = ClusterObjectsOptions::new(KMS);
@@ -180,19 +191,12 @@ impl World {
             None => Arc::new(ProviderKeys::new(name, provider)),
         };
         let parts = Parts::new(keys, self.fleet.clone(), Arc::new(objects));
-        Driver::new(Arc::new(self.store()), parts, options, clock).unwrap()
+        Driver::new(store, parts, options, clock).unwrap()
     }
 
     /// Lets time pass without a driver.
     pub(super) fn pass(&self, time: Duration) {
-        let until = self.clock.now() + time;
-        let passing = async {
-            tokio::select! {
-                () = self.clock.sleep_until(until) => {}
-                () = self.live() => unreachable!(),
-            }
-        };
-        self.clock.run(passing).unwrap();
+        self.run(self.clock.sleep_until(self.clock.now() + time));
     }
 
     /// What a look at the cluster finds now.
@@ -249,17 +253,37 @@ impl World {
         beside: impl Future<Output = ()>,
         on_news: impl Fn(&News) + Send,
     ) -> Outcome {
-        let driver = self.driver(options);
+        self.run_driver(&self.driver(options), time, beside, on_news)
+    }
+
+    /// Lets this driver drive.
+    pub(super) fn run_driver(
+        &self,
+        driver: &Driver,
+        time: Duration,
+        beside: impl Future<Output = ()>,
+        on_news: impl Fn(&News) + Send,
+    ) -> Outcome {
         let until = self.clock.now() + time;
-        let run = async {
+        self.run(async {
             tokio::select! {
                 biased;
                 outcome = driver.run(self.clock.sleep_until(until), on_news) => outcome.unwrap(),
-                () = self.live() => unreachable!(),
                 () = beside => unreachable!(),
             }
+        })
+    }
+
+    /// Lets something happen while API servers live.
+    pub(super) fn run<T>(&self, something: impl Future<Output = T>) -> T {
+        let both = async {
+            tokio::select! {
+                biased;
+                done = something => done,
+                () = self.live() => unreachable!(),
+            }
         };
-        self.clock.run(run).expect("the driver hangs")
+        self.clock.run(both).expect("it hangs")
     }
 
     /// The key that the provider wraps with.
