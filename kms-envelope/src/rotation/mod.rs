@@ -5,6 +5,8 @@
 //! events. Nothing here reads a clock, talks to anybody or stores anything.
 
 mod alert;
+#[cfg(feature = "arbitrary")]
+mod arbitrary;
 mod effect;
 mod event;
 mod hex;
