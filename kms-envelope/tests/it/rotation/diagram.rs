@@ -62,7 +62,7 @@ impl Enumeration {
     }
 
     fn begin(&mut self, begin: Start, policy: &Policy) {
-        let state = State::new(CLUSTER, begin, policy.clone(), start()).unwrap();
+        let state = State::new(CLUSTER, begin, *policy, start()).unwrap();
         for key in state.keys() {
             self.edges.insert((None, Some(key.phase())));
         }
