@@ -93,7 +93,8 @@ pub enum Event {
 pub struct Observation {
     /// Which provider.
     pub provider: ProviderName,
-    /// Its versions, oldest first by creation, then by version.
+    /// Its versions, oldest first by creation, then by version. Of one that is shown twice the first
+    /// counts.
     pub keys: Vec<ObservedKey>,
     /// The version that it wraps with, or that would be if it could wrap: the provider's own
     /// decision.

@@ -104,7 +104,7 @@ impl Proof {
     /// The digest of the evidence, in hexadecimal.
     #[must_use]
     pub fn digest_hex(&self) -> String {
-        super::hex::encode(&self.digest)
+        kms_core::text::hex(&self.digest)
     }
 
     /// The revision that was scanned.

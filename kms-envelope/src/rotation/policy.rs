@@ -270,11 +270,12 @@ impl Policy {
             .min(self.longest_retry)
     }
 
-    /// The longest that anything but a start time is waited for. A wait that ends later than this
-    /// from now was set by a clock that was ahead.
+    /// The longest that anything but a start time is waited for, by a clock that is behind the one
+    /// that set the end by as much as clocks may differ. A wait that ends later than this from now
+    /// was set by a clock that was further ahead.
     pub(super) fn longest_wait(&self) -> Duration {
         let settling = self.late_bound().max(self.lease_bound());
-        settling.max(self.longest_retry)
+        settling.max(self.longest_retry).saturating_add(self.skew)
     }
 }
 

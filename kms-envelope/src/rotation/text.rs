@@ -78,20 +78,57 @@ pub(super) mod key_state {
 pub(super) mod digest {
     use serde::{Deserialize as _, Deserializer, Serializer, de};
 
-    use crate::rotation::hex;
+    use kms_core::text::hex;
 
     pub(in super::super) fn serialize<S: Serializer>(
         digest: &[u8; 32],
         to: S,
     ) -> Result<S::Ok, S::Error> {
-        to.serialize_str(&hex::encode(digest))
+        to.serialize_str(&hex(digest))
     }
 
     pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
         from: D,
     ) -> Result<[u8; 32], D::Error> {
         let text = String::deserialize(from)?;
-        hex::decode(&text).ok_or_else(|| de::Error::custom("it is not 64 hexadecimal digits"))
+        decode(&text).ok_or_else(|| de::Error::custom("it is not 64 hexadecimal digits"))
+    }
+
+    /// 64 lower-case digits, and nothing else.
+    fn decode(text: &str) -> Option<[u8; 32]> {
+        let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+        let is_canonical = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        if pairs.len() != 32 || !rest.is_empty() || !text.as_bytes().iter().all(is_canonical) {
+            return None;
+        }
+        let mut digest = [0; 32];
+        for (byte, pair) in digest.iter_mut().zip(pairs) {
+            let pair = core::str::from_utf8(pair).ok()?;
+            *byte = u8::from_str_radix(pair, 16).ok()?;
+        }
+        Some(digest)
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+
+        #[test]
+        fn a_digest_has_one_spelling() {
+            let digest: [u8; 32] = core::array::from_fn(|at| at as u8 * 7);
+            let text = hex(&digest);
+            assert_eq!(decode(&text), Some(digest));
+            let bad = [
+                text.to_uppercase(),
+                text[1..].to_owned(),
+                format!("{text}0"),
+                format!("+{}", &text[1..]),
+                String::new(),
+            ];
+            for text in bad {
+                assert_eq!(decode(&text), None, "{text}");
+            }
+        }
     }
 }
 

@@ -1,12 +1,14 @@
 //! What `Arbitrary` makes is valid, and survives the format.
 
 use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
 
 use arbitrary::{Arbitrary as _, Unstructured};
 use kms_core::{EncryptionContext, OsRandom, SecretBytes, WrappedKey};
 use kms_envelope::cache::Partition;
 use kms_envelope::crypto::RingBackend;
 use kms_envelope::kubernetes::{EncryptionConfiguration, GroupResource, ProviderConfiguration};
+use kms_envelope::rotation::{Policy, Start, State};
 use kms_envelope::sealed::{ContextDigest, Dek, DekMaterial, Recipient, Suite, inspect};
 use proptest::prelude::*;
 
@@ -15,6 +17,18 @@ fn input() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
+    #[test]
+    fn every_policy_and_beginning_is_one_that_a_state_takes(input in input()) {
+        let mut u = Unstructured::new(&input);
+        let policy = Policy::arbitrary(&mut u).unwrap();
+        prop_assert!(policy.check().is_ok(), "{policy:?}");
+        let start = Start::arbitrary(&mut u).unwrap();
+        let now = UNIX_EPOCH + Duration::from_secs(1_798_800_000);
+        let state = State::new("c", start, policy, now).unwrap();
+        let text = state.to_json().unwrap();
+        prop_assert_eq!(State::from_json(&text).unwrap(), state);
+    }
+
     #[test]
     fn every_recipient_survives_the_format(input in input()) {
         let mut u = Unstructured::new(&input);

@@ -44,6 +44,10 @@ impl State {
 
     fn note(&mut self, seen: &Observation, late: bool, turn: &mut Turn) {
         for (at, key) in seen.keys.iter().enumerate() {
+            // Shown twice, it counts once: else two looks that show the same would not be the same.
+            if seen.keys.iter().take(at).any(|other| other.id == key.id) {
+                continue;
+            }
             match self.position(&key.id) {
                 Some(known) => self.look_again(known, &seen.provider, key, late, turn),
                 None => self.meet(seen, at, late, turn),

@@ -1,5 +1,6 @@
 //! The rotation state machine: named scenarios, laws, its text, its diagram, and an exhaustive search.
 
+mod diagram;
 mod evidence;
 mod hand;
 mod laws;

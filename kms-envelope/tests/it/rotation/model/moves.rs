@@ -77,9 +77,12 @@ impl Moves<'_> {
         }
         if later.census.found != 0 {
             later.census.age += 1;
-            // It is refused from here on.
+            // It is refused from here on, unless somebody lies about its age.
             if later.census.age > 1 {
-                later.census = Census::default();
+                match self.scenario.fault {
+                    Some(Fault::StampsOldEvidence) => later.census.age = 2,
+                    _ => later.census = Census::default(),
+                }
             }
         }
         later.follow_rule(self.scenario);
@@ -101,6 +104,11 @@ impl Moves<'_> {
             let mut made = *world;
             made.made |= 1 << next;
             made.instant[next] = DELAY;
+            if scenario.kinds.late {
+                let mut disabled = made;
+                disabled.health[next] = Health::Disabled;
+                self.add(disabled, "a version is made, and not enabled yet");
+            }
             made.follow_rule(scenario);
             self.add(made, "a version is made");
         }
@@ -208,7 +216,8 @@ impl Moves<'_> {
                 }
             }
             // Not between a census and its use: nothing can guard against that.
-            let may_restore = self.scenario.kinds.restores && world.census.found == 0;
+            let is_unused = world.census.found == 0 || world.census.age > 1;
+            let may_restore = self.scenario.kinds.restores && is_unused;
             if world.faults == 0 || !may_restore || old == Under::Damaged {
                 continue;
             }
@@ -345,7 +354,7 @@ impl Moves<'_> {
             self.add(ended, "a migration ends");
             for object in 0..OBJECTS {
                 let old = world.objects[object];
-                if old != world.mover && world.can_read(old) && world.can_write(world.mover) {
+                if old != world.mover && world.can_migrate(old) && world.can_write(world.mover) {
                     self.add_written(
                         world.with_object(object, world.mover),
                         "an object is migrated",
@@ -353,7 +362,7 @@ impl Moves<'_> {
                 }
             }
         }
-        let is_left = |old: &Under| *old != facts.target && world.can_read(*old);
+        let is_left = |old: &Under| *old != facts.target && world.can_migrate(*old);
         if is_asked && !world.objects.iter().any(is_left) {
             self.tell(world, Ask::Migrated, "a migration is through");
         }
@@ -383,6 +392,10 @@ impl Moves<'_> {
             revision,
             age,
         } = census;
+        let age = match self.scenario.fault {
+            Some(Fault::StampsOldEvidence) => 0,
+            _ => age,
+        };
         if facts.activity == Activity::Verifying && world.is_given(Role::Work) {
             let ask = Ask::Verified {
                 found,

@@ -307,6 +307,12 @@ impl World {
         }
     }
 
+    /// Whether a migration moves what is under this. A no-op update leaves objects of KMS v1 as they
+    /// are; they change when somebody writes them.
+    pub(super) fn can_migrate(&self, under: Under) -> bool {
+        self.can_read(under) && under != Under::KmsV1
+    }
+
     /// What a replica's plugin would have it write.
     pub(super) fn meant(&self, replica: &Replica, scenario: &Scenario) -> Under {
         match replica.writes {
