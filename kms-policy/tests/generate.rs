@@ -189,6 +189,21 @@ fn r68_the_hash_is_over_rules_and_data_without_a_line_feed_at_the_end() {
 }
 
 #[test]
+fn the_bytes_are_what_they_were() {
+    let golden = include_str!("data/pod.policy_data.json");
+    let settings = Settings::parse(SETTINGS).unwrap();
+    let images = ImageLock::parse(IMAGES).unwrap();
+    let manifest = Manifest::parse(POD, &ManifestOptions::default()).unwrap();
+    let mut inputs = Inputs::default();
+    inputs.add(&manifest);
+    let generator = Generator::new(Profile::AksAzl3, &settings, &images).with_inputs(inputs);
+    let data = generator
+        .policy_data(manifest.workloads().next().unwrap())
+        .unwrap();
+    assert_eq!(data.to_text().unwrap(), golden);
+}
+
+#[test]
 fn the_order_of_keys_does_not_matter() {
     let turned = POD.replace(
         "      command: [/serve]\n      args: [--name, $(TEAM)]\n",

@@ -22,7 +22,7 @@ pub struct PolicyMaker {
     profile: Profile,
     settings: Settings,
     images: ImageLock,
-    rules: Option<Rules>,
+    rules: Rules,
     inputs: Vec<Manifest>,
     options: ManifestOptions,
     runtime_classes: Vec<String>,
@@ -49,8 +49,8 @@ pub struct MadePolicy {
     pub workload: String,
     /// The text of its data.
     pub data: String,
-    /// Rules and data together, if there are rules.
-    pub policy: Option<Policy>,
+    /// Rules and data together.
+    pub policy: Policy,
     /// The initdata that hold the policy, with the profile `kata`.
     pub initdata: Option<Initdata>,
     /// The length of the pod's other annotations, in bytes.
@@ -70,10 +70,12 @@ impl PolicyMaker {
             }
             None => Settings::built_in(request.profile)?,
         };
-        let rules = request
-            .rules
-            .as_deref()
-            .map(|path| Rules::read(path).map_err(|error| Failure::from(error).at(path.display())));
+        let rules = match &request.rules {
+            Some(path) => {
+                Rules::read(path).map_err(|error| Failure::from(error).at(path.display()))?
+            }
+            None => Rules::built_in(request.profile),
+        };
         let options = ManifestOptions::default()
             .with_ignore_unsupported_fields(request.ignore_unsupported_fields);
         let inputs = request.config_files.iter().map(|path| {
@@ -85,7 +87,7 @@ impl PolicyMaker {
             profile: request.profile,
             settings,
             images: read_images(request)?,
-            rules: rules.transpose()?,
+            rules,
             inputs: inputs.collect::<Result<_, _>>()?,
             options,
             runtime_classes: request.runtime_classes.clone(),
@@ -138,13 +140,9 @@ impl PolicyMaker {
         let data = generator
             .policy_data(workload)
             .map_err(|error| Failure::from(error).at(&workload_name))?;
-        let rules = self.rules.as_ref();
-        let policy = rules.map(|rules| Policy::assemble(rules, &data));
-        let policy = policy.transpose()?;
-        let initdata = match (&self.initdata, &policy) {
-            (Some(initdata), Some(policy)) => Some(initdata.clone().with_policy(policy)),
-            _ => None,
-        };
+        let policy = Policy::assemble(&self.rules, &data)?;
+        let initdata = self.initdata.clone();
+        let initdata = initdata.map(|initdata| initdata.with_policy(&policy));
         let others = workload.pod_metadata.annotations.iter();
         let others = others.map(|(name, value)| name.len().saturating_add(value.len()));
         Ok(MadePolicy {
@@ -205,8 +203,8 @@ impl MadePolicies {
     ///
     /// # Errors
     ///
-    /// A [`Failure`] if there were no rules, the pod's annotations would be longer than Kubernetes
-    /// takes, or the manifest is written in a way that cannot be changed in place.
+    /// A [`Failure`] if the pod's annotations would be longer than Kubernetes takes, or the manifest is
+    /// written in a way that cannot be changed in place.
     pub fn annotate(&self, yaml: &str, profile: Profile) -> Result<String, Failure> {
         let name = profile.annotation();
         let values = self.policies.iter().map(|policy| {
@@ -262,38 +260,21 @@ impl MadePolicy {
     ///
     /// # Errors
     ///
-    /// A [`Failure`] if there were no rules.
+    /// A [`Failure`] if initdata cannot be compressed.
     pub fn annotation(&self) -> Result<String, Failure> {
         match &self.initdata {
             Some(initdata) => Ok(initdata.to_annotation()?),
-            None => Ok(self.whole()?.to_base64()),
+            None => Ok(self.policy.to_base64()),
         }
     }
 
     /// The 64 hexadecimal digits that the report of the pod's AMD SEV-SNP machine holds: over the
     /// policy, or over the initdata that hold it.
-    ///
-    /// # Errors
-    ///
-    /// A [`Failure`] if there were no rules.
-    pub fn host_data(&self) -> Result<String, Failure> {
+    #[must_use]
+    pub fn host_data(&self) -> String {
         match &self.initdata {
-            Some(initdata) => Ok(initdata.hex_for(Tee::Snp)),
-            None => Ok(self.whole()?.sha256_hex()),
+            Some(initdata) => initdata.hex_for(Tee::Snp),
+            None => self.policy.sha256_hex(),
         }
-    }
-
-    /// Rules and data together.
-    ///
-    /// # Errors
-    ///
-    /// A [`Failure`] if there were no rules.
-    pub fn whole(&self) -> Result<&Policy, Failure> {
-        self.policy.as_ref().ok_or_else(|| {
-            Failure::usage(
-                "a policy needs rules",
-                "give the rules.rego of the agent's version with -p",
-            )
-        })
     }
 }

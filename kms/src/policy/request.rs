@@ -15,7 +15,7 @@ pub struct PolicyRequest {
     pub settings: Option<PathBuf>,
     /// The lock file of image facts.
     pub images: PathBuf,
-    /// The rules.
+    /// The rules; our own if none.
     pub rules: Option<PathBuf>,
     /// Files with ConfigMaps, Secrets and claims.
     pub config_files: Vec<PathBuf>,

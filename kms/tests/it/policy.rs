@@ -98,6 +98,7 @@ fn r61_only_the_annotation_changes_in_the_file() {
         .run(&format!("generate -y @/pod.yaml {WITH_RULES}"))
         .ok();
     assert!(ran.stdout.is_empty());
+    assert!(ran.stderr.contains("Pod/shop.v2: host data "), "{ran:?}");
     let after = desk.read("pod.yaml");
     let mut old = before.lines();
     let added: Vec<_> = after
@@ -132,6 +133,28 @@ fn standard_input_goes_to_standard_output() {
         .run_with_input(&format!("generate {WITH_RULES} --base64-out"), &pod)
         .ok();
     assert_eq!(printed.text().lines().count(), 1);
+}
+
+#[test]
+fn without_rules_a_policy_has_our_own() {
+    let desk = Desk::new();
+    let raw = desk
+        .run(&format!("generate -y @/pod.yaml {FROM} --raw-out"))
+        .ok();
+    let rules = kms_policy::rules::Rules::built_in(kms_policy::generate::Profile::AksAzl3);
+    let data = desk.run(&format!("data -y @/pod.yaml {FROM}")).ok();
+    let expected = format!("{}\npolicy_data := {}", rules.text(), data.text());
+    assert_eq!(raw.text(), expected);
+    let hash = desk.run(&format!("hash -y @/pod.yaml {FROM}")).ok();
+    assert_eq!(hash.text().trim(), sha256_hex(expected.as_bytes()));
+}
+
+#[test]
+fn r61_the_data_is_what_it_was() {
+    let desk = Desk::new();
+    let data = desk.run(&format!("data -y @/pod.yaml {FROM}")).ok();
+    let golden = include_str!("../../../kms-policy/tests/data/pod.policy_data.json");
+    assert_eq!(data.text(), golden);
 }
 
 #[test]

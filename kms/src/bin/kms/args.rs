@@ -121,7 +121,7 @@ codes: 0 all of them do, 1 one does not or it is not known.")]
     /// Make the policy of a confidential pod, offline: what its virtual machine's agent will obey.
     #[command(
         subcommand,
-        after_help = "Example:\n  kms policy generate -y pod.yaml -p rules.rego && kms policy hash -y pod.yaml -p rules.rego"
+        after_help = "Example:\n  kms policy generate -y pod.yaml && kms policy hash -y pod.yaml"
     )]
     Policy(policy::Policy),
     /// Show a rotation, and carry it through unattended.

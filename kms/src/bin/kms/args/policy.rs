@@ -32,7 +32,8 @@ pub(crate) enum Policy {
     /// to standard output.
     #[command(after_help = "\
 Example:
-  kms policy generate -y consumer.yaml -p rules.rego
+  kms policy images lock -y consumer.yaml -o images.lock.json
+  kms policy generate -y consumer.yaml
   kms policy generate -y consumer.yaml -p rules.rego --print-policy | base64 -d | sha256sum
 
 Nothing but the annotation changes in the file: comments, order and quoting stay. Standard output
@@ -41,7 +42,7 @@ holds only what was asked for; everything else is said on standard error.")]
     /// Print the hash of a policy, as an attestation report of the pod will hold it.
     #[command(after_help = "\
 Example:
-  kms policy hash -y consumer.yaml -p rules.rego
+  kms policy hash -y consumer.yaml
 
 One line for each thing that runs pods, in the order of the file: 64 hexadecimal digits, what the
 claim x-ms-sevsnpvm-hostdata must be in a release policy. No file is changed.")]
@@ -55,8 +56,8 @@ Example:
     /// hardware will hold of them.
     #[command(after_help = "\
 Example:
-  kms policy initdata -y pod.yaml --profile kata -p rules.rego > initdata.toml
-  kms policy initdata -y pod.yaml --profile kata -p rules.rego --entry cdh.toml=cdh.toml --json")]
+  kms policy initdata -y pod.yaml --profile kata > initdata.toml
+  kms policy initdata -y pod.yaml --profile kata --entry cdh.toml=cdh.toml --json")]
     Initdata(PolicyInitdata),
     /// Judge requests by a policy as the guest's agent does, and say why one is denied.
     #[command(after_help = "\
@@ -165,15 +166,15 @@ pub(crate) struct PolicyInputs {
 /// What is added to the data, where a whole policy is made.
 #[derive(Args, Debug)]
 pub(crate) struct PolicyRules {
-    /// The rules, in Rego. With those of genpolicy's version the policy is genpolicy's, byte for
-    /// byte.
+    /// The rules, in Rego, instead of our own. With those of genpolicy's version the policy is
+    /// genpolicy's, byte for byte.
     #[arg(
         short = 'p',
         long = "rego-rules-path",
         visible_alias = "rules",
         value_name = "FILE"
     )]
-    pub(crate) rules: PathBuf,
+    pub(crate) rules: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) initdata: InitdataArgs,
 }
@@ -181,7 +182,7 @@ pub(crate) struct PolicyRules {
 impl PolicyRules {
     /// Adds them to what policies are made from.
     pub(crate) fn add_to(&self, request: &mut PolicyRequest) {
-        request.rules = Some(self.rules.clone());
+        request.rules.clone_from(&self.rules);
         self.initdata.add_to(request);
     }
 }

@@ -23,27 +23,22 @@ pub(super) fn run(args: &PolicyGenerate) -> Result<(), Failure> {
         None if prints => {}
         None => print(annotated.as_bytes())?,
     }
-    tell(&made)?;
+    tell(&made);
     if args.print_policy {
         print_line(&made.only()?.annotation()?)?;
     }
     if args.raw_out {
-        print(made.only()?.whole()?.text().as_bytes())?;
+        print(made.only()?.policy.text().as_bytes())?;
     }
     Ok(())
 }
 
-fn tell(made: &MadePolicies) -> Result<(), Failure> {
+fn tell(made: &MadePolicies) {
     let mut policies = made.policies.iter().flatten().peekable();
     if policies.peek().is_none() {
         eprintln!("kms: nothing in the manifest gets a policy");
     }
     for policy in policies {
-        eprintln!(
-            "kms: {}: host data {}",
-            policy.workload,
-            policy.host_data()?
-        );
+        eprintln!("kms: {}: host data {}", policy.workload, policy.host_data());
     }
-    Ok(())
 }

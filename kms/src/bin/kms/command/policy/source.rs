@@ -6,7 +6,6 @@ use kms::{Failure, read_manifest};
 use kms_policy::Policy;
 use kms_policy::document::PolicyDocument;
 use kms_policy::generate::Profile;
-use kms_policy::rules::Rules;
 
 use super::{make, manifest};
 use crate::args::policy::PolicySource;
@@ -28,13 +27,7 @@ impl PolicySource {
         request.rules.clone_from(&self.rules);
         let made = make(&request, &text)?;
         let made = made.only()?;
-        let policy = match &made.policy {
-            Some(policy) => policy.clone(),
-            None => {
-                let rules = Rules::built_in(request.profile);
-                Policy::from_text(format!("{}\npolicy_data := {}", rules.text(), made.data))
-            }
-        };
+        let policy = made.policy.clone();
         Ok(Source {
             profile: request.profile,
             document: PolicyDocument::parse(&policy)?,
