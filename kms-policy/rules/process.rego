@@ -102,14 +102,25 @@ env_allowed(container, env, ids) if {
 	own := object.get(container.OCI.Process, "Env", [])
 	rest := env - {variable | some variable in own}
 	templates := [template | some template in own; contains(template, "$(")]
-	every variable in rest {
+	every variable in rest - settings_allow(rest) {
 		variable_allowed(templates, variable, ids)
 	}
 }
 
+# Those that the settings allow, found at once: an expression is made ready anew whenever it is used. A
+# variable of several lines is judged by itself.
+settings_allow(env) := found if {
+	lines := concat("\n", [variable | some variable in env; not contains(variable, "\n")])
+	lines != ""
+	found := {line | some line in regex.find_n(concat("", ["(?m)", env_pattern]), lines, -1)}
+}
+
+settings_allow(env) := set() if concat("", [variable | some variable in env; not contains(variable, "\n")]) == ""
+
+# With no expressions at all none may match.
 variable_allowed(templates, variable, ids) if {
-	some pattern in env_patterns
-	regex.match(pattern, variable)
+	env_pattern != ""
+	regex.match(env_pattern, variable)
 }
 
 variable_allowed(templates, variable, ids) if {
@@ -132,10 +143,10 @@ template_allowed(template, variable, ids) if {
 }
 
 # All that the settings allow as one expression: it is made ready once and not once a pattern.
-env_patterns := [concat("|", [concat("", ["(?:", pattern, ")"]) |
+env_pattern := concat("|", [concat("", ["(?:", pattern, ")"]) |
 	some raw in policy_data.request_defaults.CreateContainerRequest.allow_env_regex
 	pattern := expand_env(raw)
-])]
+])
 
 expand_env(text) := replace(replace(replace(replace(replace(
 	text,

@@ -114,3 +114,20 @@ fn settings_open_a_stream() {
         }
     }
 }
+
+#[test]
+fn settings_without_expressions_allow_no_variable() {
+    for profile in PROFILES {
+        let mut data = build::data(profile, POD);
+        let mut request = build::create(&data, 2);
+        data["request_defaults"]["CreateContainerRequest"]["allow_env_regex"] = json!([]);
+        let mut evaluator = build::evaluator(profile, &data);
+        let found = verdict(&mut evaluator, "CreateContainer", &request);
+        assert_eq!(found, Verdict::Allowed, "{profile:?}");
+        for variable in ["LD_PRELOAD=/x", "TERM=xterm", "A\nB=1", ""] {
+            request["OCI"]["Process"]["Env"] = json!([variable]);
+            let found = verdict(&mut evaluator, "CreateContainer", &request);
+            assert_eq!(found, Verdict::Denied, "{profile:?} {variable:?}");
+        }
+    }
+}
