@@ -10,7 +10,7 @@ use std::thread;
 use super::compression::{Bounded, decompress};
 use super::digest::Checked;
 use super::oci::{Configuration, Descriptor};
-use super::{Digest, ImageFacts, LayerFacts, LayerSummary, Platform};
+use super::{Digest, HashedLayers, ImageFacts, LayerFacts, LayerSummary, Platform};
 use crate::{Error, ErrorKind};
 
 /// Layers that are hashed at the same time.
@@ -27,6 +27,8 @@ pub struct CollectOptions {
     pub threads: NonZeroUsize,
     /// The longest layer, uncompressed, in bytes. 64 GiB by default.
     pub max_layer_len: u64,
+    /// Layers that need not be hashed again. None by default.
+    pub hashed: HashedLayers,
     progress: Option<Arc<dyn Fn(LayerDone) + Send + Sync>>,
 }
 
@@ -36,6 +38,7 @@ impl Default for CollectOptions {
             platform: Platform::default(),
             threads: thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
             max_layer_len: 64 * 1024 * 1024 * 1024,
+            hashed: HashedLayers::default(),
             progress: None,
         }
     }
@@ -70,6 +73,14 @@ impl CollectOptions {
     #[must_use]
     pub const fn with_max_layer_len(mut self, len: u64) -> Self {
         self.max_layer_len = len;
+        self
+    }
+
+    /// Sets which layers need not be hashed again, and adds to them those that are: give the same to
+    /// all images of a run.
+    #[must_use]
+    pub fn with_hashed(mut self, hashed: HashedLayers) -> Self {
+        self.hashed = hashed;
         self
     }
 
@@ -187,7 +198,10 @@ impl FoundImage {
                 let Some(layer) = self.layers.get(index) else {
                     return;
                 };
-                let summary = open(index, layer).and_then(|blob| summarise(blob, layer, options));
+                let summary = match options.hashed.find(layer) {
+                    Some(known) => Ok(known),
+                    None => open(index, layer).and_then(|blob| summarise(blob, layer, options)),
+                };
                 let summary = summary.map_err(|error| self.at_layer(index, error));
                 match &summary {
                     Ok(_) => options.tell(self.progress(index)),
@@ -288,7 +302,9 @@ pub(super) fn summarise(
     });
     // A blob that is not what it should be is the cause of all else that is wrong with it.
     checked.finish()?;
-    summary
+    let summary = summary?;
+    options.hashed.add(layer, &summary);
+    Ok(summary)
 }
 
 /// The names that the layers of an image have in a guest, from their diff ids, the lowest first: for

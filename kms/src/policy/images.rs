@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use kms_policy::generate::{Generator, Profile};
 use kms_policy::image::{
-    CollectOptions, CollectedImage, DockerArchive, ImageFacts, ImageLock, ImageReference,
-    LayerDone, OciLayout, Platform, Registry,
+    CollectOptions, CollectedImage, DockerArchive, HashedLayers, ImageFacts, ImageLock,
+    ImageReference, LayerDone, OciLayout, Platform, Registry,
 };
 use kms_policy::manifest::{Manifest, ManifestOptions};
 use kms_policy::settings::Settings;
@@ -181,11 +181,13 @@ pub async fn lock_images(
     };
     let sources = open_sources(&request)?;
     let progress = Arc::new(progress);
+    let hashed = HashedLayers::default();
     let (mut locked, mut failed, mut new) = (Vec::new(), Vec::new(), Vec::new());
     for image in &request.images {
         let (telling, name) = (Arc::clone(&progress), image.clone());
         let options = CollectOptions::default()
             .with_platform(request.platform.clone())
+            .with_hashed(hashed.clone())
             .with_progress(move |done| telling(&name, done));
         let known = old.facts(image);
         match find(image, &sources, &request, known, options).await {

@@ -257,7 +257,7 @@ fn initdata_hold_the_policy_and_have_a_digest_for_each_hardware() {
     let desk = Desk::new();
     fs::write(desk.path("cdh.toml"), "socket = 'x'\n").unwrap();
     let arguments =
-        format!("-y @/pod.yaml --images @/images.lock.json -p @/rules.rego --profile kata");
+        "-y @/pod.yaml --images @/images.lock.json -p @/rules.rego --profile kata".to_owned();
     // The guest pulls images there, so that users are spelled out.
     let pod = desk.read("pod.yaml").replace(
         "    runAsUser: 1000\n",

@@ -1,7 +1,7 @@
 //! `kms replicas`: whether all API servers write with a key, asked of plugins and by metrics (R24,
 //! R28).
 
-mod server;
+pub(crate) mod server;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -47,8 +47,16 @@ pub(super) async fn ask(name: &str, registry: &str) -> Result<Option<Credentials
         return Err(failed("has a name that is none"));
     }
     let program = find(name).ok_or_else(|| failed("is not in PATH"))?;
-    let run = run(&program, server(registry).as_bytes());
-    let ran = tokio::time::timeout(TIMEOUT, run).await;
+    ask_program(&program, server(registry), TIMEOUT, failed).await
+}
+
+async fn ask_program(
+    program: &Path,
+    server: &str,
+    timeout: Duration,
+    failed: impl Fn(&str) -> Error,
+) -> Result<Option<Credentials>, Error> {
+    let ran = tokio::time::timeout(timeout, run(program, server.as_bytes())).await;
     let (is_success, printed) = ran
         .map_err(|_| failed("did not end within 30 s"))?
         .map_err(|source| failed("cannot be run").with_source(source))?;
@@ -118,4 +126,39 @@ fn find(name: &str) -> Option<PathBuf> {
         .filter(|folder| folder.is_absolute())
         .map(|folder| folder.join(&file))
         .find(|program| program.is_file())
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    /// What comes of a program that does this and would go on for ever.
+    async fn ask_endless(script: &str, timeout: Duration) -> String {
+        let directory = tempfile::tempdir().unwrap();
+        let program = directory.path().join("program");
+        std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let failed = |what: &str| Error::new(ErrorKind::Registry, what.to_owned());
+        let error = ask_program(&program, "registry.example", timeout, failed)
+            .await
+            .unwrap_err();
+        error.to_string()
+    }
+
+    #[tokio::test]
+    async fn a_program_that_does_not_end_is_not_waited_for() {
+        let timeout = Duration::from_millis(50);
+        for script in ["exec sleep 600", "exec >&-; exec sleep 600"] {
+            let said = ask_endless(script, timeout).await;
+            assert!(said.contains("did not end"), "{script}: {said}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_program_that_prints_for_ever_is_not_read_for_ever() {
+        let said = ask_endless("exec cat /dev/zero", Duration::from_secs(600)).await;
+        assert!(said.contains("over 256 KiB"), "{said}");
+    }
 }

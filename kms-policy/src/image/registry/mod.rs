@@ -155,6 +155,9 @@ impl Registry {
         let (client, name) = (Arc::clone(&self.0), name.clone());
         let hashing = options.clone();
         tasks.spawn(async move {
+            if let Some(known) = hashing.hashed.find(&layer) {
+                return (index, Ok(known));
+            }
             let (sender, reader) = blob::pipe();
             let described = layer.clone();
             let hashing =

@@ -9,13 +9,16 @@ mod server;
 
 use std::fs;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use kms_policy::image::ImageLock;
+use rustls::{ServerConnection, StreamOwned};
 use serde_json::Value;
 
 use self::made::{Blobs, layers};
 use self::server::{Answer, Content, Server};
 use crate::command::{Ran, kms, kms_with_path};
+use crate::replicas::server::authority;
 
 const PAUSE: &str = "mcr.microsoft.com/oss/kubernetes/pause:3.6";
 const WEB: &str = "registry.example/web:1";
@@ -220,6 +223,102 @@ fn an_unchanged_image_of_a_registry_is_not_fetched_again() {
     assert_eq!(digest.as_deref(), Some(web.as_str()));
     let ran = desk.run(&format!("{lock} --offline"));
     assert_eq!(ran.code, Some(1));
+}
+
+#[test]
+fn a_layer_that_images_share_is_fetched_once() {
+    let desk = Desk::new();
+    let mut blobs = Blobs::default();
+    let (web, other) = (
+        blobs.add_image(&layers(), "amd64"),
+        blobs.add_image(&layers()[..2], "amd64"),
+    );
+    let content = Content::new("web", blobs, &[("1", &web), ("2", &other)]);
+    let answering = content.clone();
+    let server = Server::start(move |request| answering.answer(request));
+    desk.write_pod("pod.yaml", &content.name(&server, "1").to_string());
+    desk.write_pod("other.yaml", &content.name(&server, "2").to_string());
+    fs::write(desk.path("config.json"), "{}").unwrap();
+    let ran = desk.run(&format!(
+        "images lock -y @/pod.yaml -y @/other.yaml -o @/lock.json --oci-layout @/pause={PAUSE} --insecure-registry {} --docker-config @/config.json",
+        server.place
+    ));
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let requests = server.requests();
+    let fetched = requests.iter().filter(|it| it.path.contains("/blobs/"));
+    assert_eq!(fetched.count(), 5, "two configurations and three layers");
+    let lock = desk.lock();
+    let facts = |tag: &str| lock.facts(&content.name(&server, tag).to_string()).unwrap();
+    assert_eq!(facts("1").layers[..2], facts("2").layers);
+}
+
+#[test]
+fn a_registry_over_tls_is_trusted_by_its_authority_alone() {
+    let desk = Desk::new();
+    let mut blobs = Blobs::default();
+    let web = blobs.add_image(&layers(), "amd64");
+    let content = Content::new("web", blobs, &[("1", &web)]);
+    let (answering, (identity, pem)) = (content.clone(), authority());
+    let server = Server::start_over(
+        move |stream| {
+            let connection = ServerConnection::new(Arc::clone(&identity)).unwrap();
+            StreamOwned::new(connection, stream)
+        },
+        move |request| answering.answer(request),
+    );
+    let name = content.name(&server, "1").to_string();
+    desk.write_pod("pod.yaml", &name);
+    fs::write(desk.path("config.json"), "{}").unwrap();
+    fs::write(desk.path("ca.pem"), pem).unwrap();
+    fs::write(desk.path("other.pem"), authority().1).unwrap();
+    let lock = format!(
+        "images lock -y @/pod.yaml -o @/lock.json --oci-layout @/pause={PAUSE} --docker-config @/config.json"
+    );
+    let ran = desk.run(&format!("{lock} --registry-ca @/other.pem"));
+    assert_eq!(ran.code, Some(1));
+    assert!(
+        ran.stderr.contains("invalid peer certificate"),
+        "{}",
+        ran.stderr
+    );
+    assert!(server.requests().is_empty());
+    let ran = desk.run(&format!("{lock} --registry-ca @/ca.pem"));
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let digest = desk.lock().facts(&name).unwrap().digest.clone();
+    assert_eq!(digest.as_deref(), Some(web.as_str()));
+}
+
+#[test]
+fn the_platform_that_is_asked_for_is_locked() {
+    let desk = Desk::new();
+    let mut blobs = Blobs::default();
+    let amd64 = blobs.add_image(&layers(), "amd64");
+    let arm64 = blobs.add_image(&layers()[..1], "arm64");
+    let index = blobs.add_index(&[(&amd64, "amd64"), (&arm64, "arm64")]);
+    let content = Content::new("web", blobs.clone(), &[("1", &index)]);
+    let answering = content.clone();
+    let server = Server::start(move |request| answering.answer(request));
+    blobs.write_layout(&desk.path("both"), &[(&index, WEB)]);
+    desk.write_pod("registry.yaml", &content.name(&server, "1").to_string());
+    fs::write(desk.path("config.json"), "{}").unwrap();
+    let name = content.name(&server, "1").to_string();
+    let insecure = format!("--insecure-registry {}", server.place);
+    for (pod, image, source) in [
+        ("pod.yaml", WEB, "--oci-layout @/both"),
+        ("registry.yaml", &name, &insecure),
+    ] {
+        // The second and third find another platform's facts in the lock file.
+        for (platform, digest) in [("amd64", &amd64), ("arm64", &arm64), ("amd64", &amd64)] {
+            let ran = desk.run(&format!(
+                "images lock -y @/{pod} -o @/lock.json --oci-layout @/pause={PAUSE} {source} --docker-config @/config.json --platform linux/{platform}"
+            ));
+            let lock = desk.lock();
+            let facts = lock.facts(image).expect(&ran.stderr);
+            assert_eq!(facts.digest.as_deref(), Some(digest.as_str()), "{pod}");
+            let found = facts.platform.as_deref();
+            assert_eq!(found, Some(&*format!("linux/{platform}")), "{pod}");
+        }
+    }
 }
 
 #[cfg(unix)]

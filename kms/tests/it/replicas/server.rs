@@ -9,14 +9,14 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair}
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 /// Answers one request, and tells what it was.
-pub(super) struct MetricsServer {
+pub(crate) struct MetricsServer {
     address: SocketAddr,
     scheme: &'static str,
     requests: Receiver<String>,
 }
 
 /// A certificate for 127.0.0.1 with its key, and its authority in PEM.
-pub(super) fn authority() -> (Arc<ServerConfig>, String) {
+pub(crate) fn authority() -> (Arc<ServerConfig>, String) {
     let mut params = CertificateParams::new(Vec::new()).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();

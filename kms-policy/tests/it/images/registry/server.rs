@@ -1,7 +1,7 @@
 //! A registry on this machine that does what a test wants.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
@@ -60,15 +60,24 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start(answer: impl Fn(&Request) -> Answer + Send + Sync + 'static) -> Self {
+        Self::start_over(|stream| stream, answer)
+    }
+
+    /// One that speaks over what is made of a connection.
+    pub(crate) fn start_over<S: Read + Write>(
+        over: impl Fn(TcpStream) -> S + Send + Sync + 'static,
+        answer: impl Fn(&Request) -> Answer + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let place = listener.local_addr().unwrap().to_string();
         let requests = Arc::new(Mutex::new(Vec::new()));
-        let (seen, answer) = (Arc::clone(&requests), Arc::new(answer));
+        let (seen, over, answer) = (Arc::clone(&requests), Arc::new(over), Arc::new(answer));
         std::thread::spawn(move || {
             for stream in listener.incoming() {
-                let (seen, answer) = (Arc::clone(&seen), Arc::clone(&answer));
+                let (seen, over, answer) =
+                    (Arc::clone(&seen), Arc::clone(&over), Arc::clone(&answer));
                 std::thread::spawn(move || {
-                    let mut stream = stream.unwrap();
+                    let mut stream = over(stream.unwrap());
                     if let Some(request) = read(&mut stream) {
                         seen.lock().unwrap().push(request.clone());
                         write(&mut stream, &answer(&request));
@@ -84,7 +93,7 @@ impl Server {
     }
 }
 
-fn read(stream: &mut TcpStream) -> Option<Request> {
+fn read(stream: &mut impl Read) -> Option<Request> {
     let mut reader = BufReader::new(stream);
     let mut line = String::new();
     reader.read_line(&mut line).ok()?;
@@ -113,7 +122,7 @@ fn read(stream: &mut TcpStream) -> Option<Request> {
     })
 }
 
-fn write(stream: &mut TcpStream, answer: &Answer) {
+fn write(stream: &mut impl Write, answer: &Answer) {
     let mut head = format!("HTTP/1.1 {} x\r\nConnection: close\r\n", answer.status);
     head.push_str(&format!("Content-Length: {}\r\n", answer.body.len()));
     for (name, value) in &answer.headers {
@@ -124,6 +133,7 @@ fn write(stream: &mut TcpStream, answer: &Answer) {
     // A client that has seen enough goes away.
     let _ = stream.write_all(head.as_bytes());
     let _ = stream.write_all(&answer.body[..end.min(answer.body.len())]);
+    let _ = stream.flush();
 }
 
 /// What a registry holds.
