@@ -13,11 +13,15 @@ pub(super) const IMAGE: &str = "registry.example/web:1";
 
 /// What is known of [`IMAGE`], unless a test says otherwise.
 pub(super) fn facts() -> ImageFacts {
-    let mut layer = LayerFacts::default();
-    layer.name = Some("11".repeat(32));
-    layer.verity = Some("aa".repeat(32));
-    let mut facts = ImageFacts::default();
-    facts.layers = vec![layer];
+    let layer = LayerFacts {
+        name: Some("11".repeat(32)),
+        verity: Some("aa".repeat(32)),
+        ..LayerFacts::default()
+    };
+    let mut facts = ImageFacts {
+        layers: vec![layer],
+        ..ImageFacts::default()
+    };
     facts.config.env = Some(vec!["PATH=/bin".to_owned()]);
     facts.config.entrypoint = Some(vec!["/entry".to_owned()]);
     facts.config.cmd = Some(vec!["serve".to_owned()]);

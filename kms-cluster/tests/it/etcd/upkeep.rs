@@ -109,10 +109,10 @@ async fn another_cluster_is_neither_compacted_nor_defragmented() {
     // etcd writes its file, and counts it, a little late.
     let is_written = async {
         while stranger.status(&call()).await.unwrap().database_bytes <= 4 << 20 {
-            tokio::time::sleep(core::time::Duration::from_millis(20)).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    let patience = core::time::Duration::from_secs(60);
+    let patience = Duration::from_secs(60);
     tokio::time::timeout(patience, is_written).await.unwrap();
     let endpoints = [ours.url(), other.url()];
     let options = kms_cluster::etcd::EtcdOptions::new(endpoints).unwrap();
