@@ -162,10 +162,27 @@ pub(super) struct World {
     pub(super) census: Census,
     /// For how many more ticks, and this one, the driver believes that a key may be deleted.
     pub(super) leave: [u8; KEYS],
-    /// Faults that may still happen.
+    /// Faults that may still happen, of all kinds together.
     pub(super) faults: u8,
     /// Compromises that may still happen.
     pub(super) thefts: u8,
+}
+
+/// A fault that a scenario allows so many times.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Slip {
+    /// A replica goes down.
+    Crash,
+    /// A replica cannot see the provider.
+    Blind,
+    /// An effect is lost or fails.
+    Loss,
+    /// The driver restarts and knows nothing of what it had begun.
+    Restart,
+    /// A key is disabled, expires or is deleted.
+    Hurt,
+    /// An old value is restored.
+    Restore,
 }
 
 /// Numbers one after the other, each in so many bits.
@@ -287,6 +304,15 @@ impl World {
 
     pub(super) const fn is_given(&self, role: Role) -> bool {
         self.given & (1 << role as u8) != 0
+    }
+
+    /// This world, with one fault of a kind less to come; nothing, if none may come.
+    pub(super) fn after(&self, slip: Slip, scenario: &Scenario) -> Option<Self> {
+        let faults = self.faults.checked_sub(1)?;
+        scenario
+            .kinds
+            .allows(slip)
+            .then_some(Self { faults, ..*self })
     }
 
     /// Whether new data can be put under this, by its provider.
