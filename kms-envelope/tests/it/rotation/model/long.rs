@@ -30,6 +30,22 @@ fn two_versions_and_one_fault_of_any_kind() {
     });
 }
 
+/// R26, R27: a crash, a late sighting, a lost effect and a restart of the driver, each once at most.
+#[test]
+#[ignore = "needs minutes of a processor"]
+fn two_versions_and_each_fault_once() {
+    holds(&Scenario {
+        name: "two versions, each fault once, late versions, clock skew",
+        faults: 4,
+        once: true,
+        kinds: Kinds {
+            zombies: false,
+            ..EVERYTHING
+        },
+        ..TWO
+    });
+}
+
 /// R26, R27: two replicas and three versions. A replica crashes, or cannot see the provider and so
 /// sees a version late, or an effect is lost or fails, or the driver restarts: one of these in one
 /// history, at any point of it, while the driver's clock may be ahead at any time. With versions that

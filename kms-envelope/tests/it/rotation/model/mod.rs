@@ -72,6 +72,8 @@ struct Scenario {
     disables: bool,
     /// Faults that may happen on one way, of all kinds together.
     faults: u8,
+    /// Each kind of them happens at most once.
+    once: bool,
     /// Keys that may be compromised on one way.
     thefts: u8,
     kinds: Kinds,
@@ -132,6 +134,7 @@ const TWO: Scenario = Scenario {
     changes_to: 0,
     disables: false,
     faults: 0,
+    once: false,
     thefts: 0,
     kinds: NOTHING,
     fault: None,

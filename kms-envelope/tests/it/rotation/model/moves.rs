@@ -155,6 +155,11 @@ impl Moves<'_> {
                 other
             };
             if !replica.up {
+                // Or one that goes down while it is blind never comes back.
+                if replica.blind {
+                    let sees = with(&|it| it.blind = false);
+                    self.add(sees, "the provider can be reached again");
+                }
                 for plugin in world.versions_at_start(scenario) {
                     if replica.blind {
                         break;

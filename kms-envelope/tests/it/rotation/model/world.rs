@@ -164,6 +164,8 @@ pub(super) struct World {
     pub(super) leave: [u8; KEYS],
     /// Faults that may still happen, of all kinds together.
     pub(super) faults: u8,
+    /// Kinds of faults that may not happen again, by bit of [`Slip`].
+    pub(super) spent: u8,
     /// Compromises that may still happen.
     pub(super) thefts: u8,
 }
@@ -248,6 +250,7 @@ impl World {
         bits.put(self.census.revision, 3);
         bits.put(self.census.age, 2);
         bits.put(self.faults, 3);
+        bits.put(self.spent, 6);
         bits.put(self.thefts, 1);
         assert!(bits.1 <= 128, "{} bits", bits.1);
         bits.0
@@ -290,6 +293,7 @@ impl World {
         world.census.revision = bits.take(3);
         world.census.age = bits.take(2);
         world.faults = bits.take(3);
+        world.spent = bits.take(6);
         world.thefts = bits.take(1);
         world
     }
@@ -308,11 +312,21 @@ impl World {
 
     /// This world, with one fault of a kind less to come; nothing, if none may come.
     pub(super) fn after(&self, slip: Slip, scenario: &Scenario) -> Option<Self> {
+        let bit = 1 << slip as u8;
         let faults = self.faults.checked_sub(1)?;
-        scenario
-            .kinds
-            .allows(slip)
-            .then_some(Self { faults, ..*self })
+        if !scenario.kinds.allows(slip) || self.spent & bit != 0 {
+            return None;
+        }
+        let spent = match (scenario.once, faults) {
+            (true, 1..) => self.spent | bit,
+            // Worlds in which none can come are alike in this.
+            _ => 0,
+        };
+        Some(Self {
+            faults,
+            spent,
+            ..*self
+        })
     }
 
     /// Whether new data can be put under this, by its provider.
