@@ -4,7 +4,7 @@ use kms_envelope::rotation::{Activity, Stage};
 
 use super::machine::{Ask, Facts, Machines};
 use super::world::{
-    BY_PLAIN, Census, Check, DELAY, Health, KEYS, OBJECTS, READS_V1, REPLICAS, Replica, Role,
+    BY_PLAIN, Census, Check, DELAY, Health, KEYS, OBJECTS, READS_V1, REPLICAS, Replica, Role, Slip,
     Under, World,
 };
 use super::{Fault, Scenario};
@@ -114,11 +114,12 @@ impl Moves<'_> {
         }
         for key in (0..KEYS).filter(|key| world.is_made(*key)) {
             let health = world.health[key];
-            if health == Health::Fine && world.faults > 0 && scenario.kinds.hurts {
+            if health == Health::Fine
+                && let Some(after) = world.after(Slip::Hurt, scenario)
+            {
                 for hurt in [Health::Disabled, Health::Expired, Health::Deleted] {
-                    let mut hurt_world = *world;
+                    let mut hurt_world = after;
                     hurt_world.health[key] = hurt;
-                    hurt_world.faults -= 1;
                     hurt_world.follow_rule(scenario);
                     self.add(hurt_world, "a key is disabled, expires or is deleted");
                 }
@@ -154,6 +155,11 @@ impl Moves<'_> {
                 other
             };
             if !replica.up {
+                // Or one that goes down while it is blind never comes back.
+                if replica.blind {
+                    let sees = with(&|it| it.blind = false);
+                    self.add(sees, "the provider can be reached again");
+                }
                 for plugin in world.versions_at_start(scenario) {
                     if replica.blind {
                         break;
@@ -167,17 +173,15 @@ impl Moves<'_> {
                 }
                 continue;
             }
-            if world.faults > 0 && scenario.kinds.crashes {
-                let mut crashed = with(&|it| {
-                    it.up = false;
-                    it.server = Under::Nothing;
-                });
-                crashed.faults -= 1;
+            if let Some(mut crashed) = world.after(Slip::Crash, scenario) {
+                crashed.replicas[at].up = false;
+                crashed.replicas[at].server = Under::Nothing;
                 self.add(crashed, "a replica crashes");
             }
-            if world.faults > 0 && scenario.kinds.blinds && !replica.blind {
-                let mut blind = with(&|it| it.blind = true);
-                blind.faults -= 1;
+            if !replica.blind
+                && let Some(mut blind) = world.after(Slip::Blind, scenario)
+            {
+                blind.replicas[at].blind = true;
                 self.add(blind, "a replica cannot see the provider");
             }
             if replica.blind {
@@ -217,8 +221,10 @@ impl Moves<'_> {
             }
             // Not between a census and its use: nothing can guard against that.
             let is_unused = world.census.found == 0 || world.census.age > 1;
-            let may_restore = self.scenario.kinds.restores && is_unused;
-            if world.faults == 0 || !may_restore || old == Under::Damaged {
+            let Some(after) = world.after(Slip::Restore, self.scenario) else {
+                continue;
+            };
+            if !is_unused || old == Under::Damaged {
                 continue;
             }
             for key in 0..KEYS {
@@ -228,8 +234,7 @@ impl Moves<'_> {
                 let is_read = used == Some(self.scenario.provider_of(key));
                 let is_there = world.leave[key] == 0 && world.health[key] != Health::Gone;
                 if is_old && is_read && is_there {
-                    let mut restored = world.with_object(object, Under::Key(key as u8));
-                    restored.faults -= 1;
+                    let restored = after.with_object(object, Under::Key(key as u8));
                     self.add_written(restored, "an old value is restored");
                 }
             }
@@ -474,13 +479,10 @@ impl Moves<'_> {
                 );
             }
         }
-        if world.faults == 0 || !self.scenario.kinds.losses {
-            return;
-        }
         for role in Role::ALL {
-            if world.is_given(role) {
-                let mut lost = *world;
-                lost.faults -= 1;
+            if world.is_given(role)
+                && let Some(mut lost) = world.after(Slip::Loss, self.scenario)
+            {
                 if lost.check.role == role {
                     lost.end_check();
                 }
@@ -489,8 +491,9 @@ impl Moves<'_> {
                 self.add(lost, "an effect is lost");
             }
         }
-        let mut restarted = *world;
-        restarted.faults -= 1;
+        let Some(mut restarted) = world.after(Slip::Restart, self.scenario) else {
+            return;
+        };
         restarted.given = 0;
         restarted.mover = Under::Nothing;
         restarted.leave = [0; KEYS];

@@ -162,10 +162,29 @@ pub(super) struct World {
     pub(super) census: Census,
     /// For how many more ticks, and this one, the driver believes that a key may be deleted.
     pub(super) leave: [u8; KEYS],
-    /// Faults that may still happen.
+    /// Faults that may still happen, of all kinds together.
     pub(super) faults: u8,
+    /// Kinds of faults that may not happen again, by bit of [`Slip`].
+    pub(super) spent: u8,
     /// Compromises that may still happen.
     pub(super) thefts: u8,
+}
+
+/// A fault that a scenario allows so many times.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Slip {
+    /// A replica goes down.
+    Crash,
+    /// A replica cannot see the provider.
+    Blind,
+    /// An effect is lost or fails.
+    Loss,
+    /// The driver restarts and knows nothing of what it had begun.
+    Restart,
+    /// A key is disabled, expires or is deleted.
+    Hurt,
+    /// An old value is restored.
+    Restore,
 }
 
 /// Numbers one after the other, each in so many bits.
@@ -231,6 +250,7 @@ impl World {
         bits.put(self.census.revision, 3);
         bits.put(self.census.age, 2);
         bits.put(self.faults, 3);
+        bits.put(self.spent, 6);
         bits.put(self.thefts, 1);
         assert!(bits.1 <= 128, "{} bits", bits.1);
         bits.0
@@ -273,6 +293,7 @@ impl World {
         world.census.revision = bits.take(3);
         world.census.age = bits.take(2);
         world.faults = bits.take(3);
+        world.spent = bits.take(6);
         world.thefts = bits.take(1);
         world
     }
@@ -287,6 +308,25 @@ impl World {
 
     pub(super) const fn is_given(&self, role: Role) -> bool {
         self.given & (1 << role as u8) != 0
+    }
+
+    /// This world, with one fault of a kind less to come; nothing, if none may come.
+    pub(super) fn after(&self, slip: Slip, scenario: &Scenario) -> Option<Self> {
+        let bit = 1 << slip as u8;
+        let faults = self.faults.checked_sub(1)?;
+        if !scenario.kinds.allows(slip) || self.spent & bit != 0 {
+            return None;
+        }
+        let spent = match (scenario.once, faults) {
+            (true, 1..) => self.spent | bit,
+            // Worlds in which none can come are alike in this.
+            _ => 0,
+        };
+        Some(Self {
+            faults,
+            spent,
+            ..*self
+        })
     }
 
     /// Whether new data can be put under this, by its provider.
