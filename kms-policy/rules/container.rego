@@ -82,6 +82,8 @@ request_ids(container) := {
 
 identity_is_well_formed if {
 	annotations := request.OCI.Annotations
+	count(annotations["io.kubernetes.cri.sandbox-name"]) <= 253
+	count(annotations["io.kubernetes.cri.sandbox-namespace"]) <= 63
 	line := concat(" ", [
 		annotations["io.kubernetes.cri.sandbox-id"],
 		annotations["io.kubernetes.cri.sandbox-name"],

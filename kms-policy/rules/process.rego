@@ -112,15 +112,17 @@ env_allowed(container, env, ids) if {
 settings_allow(env) := found if {
 	lines := concat("\n", [variable | some variable in env; not contains(variable, "\n")])
 	lines != ""
-	found := {line | some line in regex.find_n(concat("", ["(?m)", env_pattern]), lines, -1)}
+	found := {line |
+		some pattern in env_patterns
+		some line in regex.find_n(concat("", ["(?m)", pattern]), lines, -1)
+	}
 }
 
 settings_allow(env) := set() if concat("", [variable | some variable in env; not contains(variable, "\n")]) == ""
 
-# With no expressions at all none may match.
 variable_allowed(templates, variable, ids) if {
-	env_pattern != ""
-	regex.match(env_pattern, variable)
+	some pattern in env_patterns
+	regex.match(pattern, variable)
 }
 
 variable_allowed(templates, variable, ids) if {
@@ -142,11 +144,10 @@ template_allowed(template, variable, ids) if {
 	regex.match(concat("", ["^(?:", pattern, ")$"]), value)
 }
 
-# All that the settings allow as one expression: it is made ready once and not once a pattern.
-env_pattern := concat("|", [concat("", ["(?:", pattern, ")"]) |
+# What the settings allow. Not joined to one expression: engines bound what one may grow to.
+env_patterns := [expand_env(raw) |
 	some raw in policy_data.request_defaults.CreateContainerRequest.allow_env_regex
-	pattern := expand_env(raw)
-])
+]
 
 expand_env(text) := replace(replace(replace(replace(replace(
 	text,

@@ -45,9 +45,11 @@ fill(escaped, ids) := replace(replace(replace(replace(replace(replace(replace(re
 
 ipv4 := `(?:(?:[0-9]|[1-9][0-9]|1[0-9]{2}|2[0-4][0-9]|25[0-5])\.){3}(?:[0-9]|[1-9][0-9]|1[0-9]{2}|2[0-4][0-9]|25[0-5])`
 
-dns_label := `[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?`
+# Without their lengths, which are counted where they matter: engines bound what an expression may grow
+# to, and a repetition of hundreds comes near it.
+dns_label := `[a-z0-9](?:[-a-z0-9]*[a-z0-9])?`
 
-dns_name := `[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?`
+dns_name := `[a-z0-9](?:[-a-z0-9.]*[a-z0-9])?`
 
 uuid := `[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}`
 

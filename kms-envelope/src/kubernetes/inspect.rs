@@ -190,7 +190,7 @@ impl From<DamagedValue<'_>> for Error {
 /// [`DamagedValue`] if the prefix is unknown, a part is cut off, or a limit of the KMS v2 format
 /// does not hold.
 pub fn inspect(value: &[u8]) -> Result<Inspection<'_>, DamagedValue<'_>> {
-    inspect_named(value, None, &mut LastSource::default())
+    inspect_named(value, None, None)
 }
 
 /// The names that a configuration uses, to split prefixes with.
@@ -233,7 +233,7 @@ impl ConfiguredNames {
     ///
     /// As [`inspect`].
     pub fn inspect<'a>(&self, value: &'a [u8]) -> Result<Inspection<'a>, DamagedValue<'a>> {
-        inspect_named(value, Some(self), &mut LastSource::default())
+        inspect_named(value, Some(self), None)
     }
 
     fn split<'a>(&self, kind: ProviderKind, rest: &'a [u8]) -> Option<(&'a [u8], &'a [u8])> {
@@ -275,7 +275,7 @@ impl Inspector {
         &mut self,
         value: &'a [u8],
     ) -> Result<Inspection<'a>, DamagedValue<'a>> {
-        inspect_named(value, self.names.as_ref(), &mut self.last)
+        inspect_named(value, self.names.as_ref(), Some(&mut self.last))
     }
 }
 
@@ -333,7 +333,7 @@ impl LastSource {
 fn inspect_named<'a>(
     value: &'a [u8],
     names: Option<&ConfiguredNames>,
-    last: &mut LastSource,
+    last: Option<&mut LastSource>,
 ) -> Result<Inspection<'a>, DamagedValue<'a>> {
     let damaged = |provider, name, fault| DamagedValue {
         provider,
@@ -421,7 +421,7 @@ fn is_text(name: &[u8]) -> bool {
 fn inspect_payload<'a>(
     inspection: &mut Inspection<'a>,
     payload: &'a [u8],
-    last: &mut LastSource,
+    last: Option<&mut LastSource>,
 ) -> Result<(), Fault> {
     const DATA: &str = "encrypted data";
     const TOO_SHORT: &str = "is too short";
@@ -454,7 +454,10 @@ fn inspect_payload<'a>(
             {
                 return Err(Fault::new("encryptedData", TOO_SHORT));
             }
-            inspection.dek_source_digest = Some(last.digest(&object));
+            inspection.dek_source_digest = Some(match last {
+                Some(last) => last.digest(&object),
+                None => DekSourceDigest::of_kms_v2(&object),
+            });
             inspection.key_id = Some(object.key_id);
             inspection.dek_source_type = Some(object.dek_source_type);
             inspection.encrypted_dek_source = Some(object.dek_source);
