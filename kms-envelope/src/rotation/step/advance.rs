@@ -39,6 +39,21 @@ impl State {
         self.catch_up(turn);
     }
 
+    /// The key that work waited for is back: its effect is given out now, so only now does the time
+    /// in which it is to be answered begin.
+    pub(super) fn resume(&mut self, turn: &Turn) {
+        let policy = self.policy;
+        if self.is_held() {
+            return;
+        }
+        if let Some(task) = self.work.task_mut() {
+            task.advance(&policy, turn.now);
+            if task.is_open() {
+                task.issued = turn.now;
+            }
+        }
+    }
+
     /// Puts a task off that failed.
     pub(super) fn failed(&mut self, task: TaskId, turn: &Turn) {
         let policy = self.policy;

@@ -111,7 +111,8 @@ impl State {
             return;
         }
         for provider in &mut self.providers {
-            if let Some(task) = provider.release.as_mut().filter(|task| task.id == answered) {
+            let asked = provider.release.as_mut();
+            if let Some(task) = asked.filter(|task| task.id == answered && task.is_open()) {
                 task.put_off(&policy, turn.now);
                 provider.lagging = found;
             }

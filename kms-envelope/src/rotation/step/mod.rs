@@ -55,9 +55,13 @@ pub struct Step {
 pub fn step(state: &State, event: &Event, now: SystemTime) -> Step {
     let mut turn = Turn::new(Moment::floor(now));
     let mut next = state.clone();
+    let was_held = next.is_held();
     next.advance(&mut turn);
     let refusal = next.take(event, &mut turn).err();
     next.tidy(&turn);
+    if was_held {
+        next.resume(&turn);
+    }
     let effects = turn.effects(state, &next, matches!(event, Event::Restarted));
     Step {
         state: next,

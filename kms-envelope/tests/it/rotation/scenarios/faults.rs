@@ -206,6 +206,46 @@ fn a_failed_effect_is_tried_again_later_and_later() {
     assert!(hand.alerts().is_empty());
 }
 
+/// Work that waited for its key is given out when the key is back, and not a second time at the next
+/// tick because it was first given out so long ago.
+#[test]
+fn work_that_was_held_has_its_whole_time_again() {
+    let is_given_out = |hand: &Hand| {
+        let mut given = hand.given.iter();
+        given.any(|it| matches!(it, Effect::Migrate { .. }))
+    };
+    let policy = Policy::default();
+    let mut hand = Hand::on_first_key(policy);
+    hand.rotate_to("a2");
+    hand.finish_until(Activity::Migrating);
+    hand.turn("a2", KeyState::Disabled);
+    hand.wait(policy.reissue_after * 2);
+    assert!(!is_given_out(&hand));
+    hand.turn("a2", KeyState::Enabled);
+    assert!(is_given_out(&hand));
+    hand.wait(policy.reissue_after - Duration::from_millis(1));
+    assert!(!is_given_out(&hand));
+    hand.wait(Duration::from_millis(1));
+    assert!(is_given_out(&hand), "nobody has answered");
+}
+
+/// One answer, told twice, is one failure, also while a provider is dropped.
+#[test]
+fn a_replica_that_lags_is_waited_for_once_however_often_it_is_told() {
+    let dropping = |it: &Effect| matches!(it, Effect::DropReader { .. });
+    let mut hand = Hand::on_first_key(Policy::default());
+    hand.tell(Event::Change(Change::Disable));
+    while hand.task(dropping).is_none() {
+        assert!(hand.answer_one(), "no provider is dropped");
+    }
+    let task = hand.task(dropping).unwrap();
+    for _ in 0..3 {
+        hand.tell(Event::Lagging { task, replicas: 1 });
+    }
+    hand.wait(Policy::default().first_retry);
+    assert_eq!(hand.task(dropping), Some(task), "waited for once");
+}
+
 /// A clock that ran ahead and was set right does not leave anything waiting for years.
 #[test]
 fn a_clock_that_was_ahead_wedges_nothing() {
