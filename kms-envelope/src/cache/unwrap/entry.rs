@@ -249,10 +249,11 @@ mod tests {
             wrapped(Some("a"), b"bc"),
             wrapped(None, b"abc"),
             note(wrapped(Some("ab"), b"c"), "d", b"e"),
+            note(wrapped(Some("ab"), b"c"), "d", b""),
             note(wrapped(Some("ab"), b"c"), "de", b""),
             note(note(wrapped(Some("ab"), b"c"), "d", b""), "e", b""),
         ];
-        let contexts = [&[][..], &["d=e"], &["de="], &["d=", "e="]].map(|pairs| {
+        let contexts = [&[][..], &["d=e"], &["d="], &["de="], &["d=", "e="]].map(|pairs| {
             pairs
                 .iter()
                 .fold(EncryptionContext::new(), |context, pair| {

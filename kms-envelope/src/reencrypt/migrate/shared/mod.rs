@@ -1,7 +1,8 @@
 //! Several workers, on several machines, on one migration.
 
 mod board;
+mod migration;
 mod place;
 mod worker;
 
-pub use worker::{SharedMigration, WorkerOptions};
+pub use migration::{SharedMigration, WorkerOptions};

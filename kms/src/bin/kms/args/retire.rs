@@ -31,6 +31,21 @@ pub(crate) struct PlanRetire {
     /// naming all.
     #[arg(long, value_name = "REPLICA")]
     pub(crate) replica: Vec<String>,
+    #[command(flatten)]
+    pub(crate) words: OperatorsWord,
+    #[command(flatten)]
+    pub(crate) names: Names,
+    /// Write the evidence to this file, for `kms key retire`.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    /// Answer as JSON; a refusal is JSON on standard error.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// What nobody can look at, and the operator has to say.
+#[derive(Args, Debug)]
+pub(crate) struct OperatorsWord {
     /// Something that may hold values under the key and is not scanned here. `backup:NAME`,
     /// `cluster:NAME` and `replica:NAME` say what it is. It is in the way until it is waived.
     #[arg(long, value_name = "NAME")]
@@ -42,14 +57,6 @@ pub(crate) struct PlanRetire {
     /// Say which key a KMS v1 provider uses and has always used: its values do not name it.
     #[arg(long, value_name = "PROVIDER=KEY_ID")]
     pub(crate) kms_v1: Vec<String>,
-    #[command(flatten)]
-    pub(crate) names: Names,
-    /// Write the evidence to this file, for `kms key retire`.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) out: Option<PathBuf>,
-    /// Answer as JSON; a refusal is JSON on standard error.
-    #[arg(long)]
-    pub(crate) json: bool,
 }
 
 /// What names in stored values mean.

@@ -8,6 +8,7 @@ use clap::{Args, Subcommand};
 use super::azure::AzureArgs;
 use super::cluster::{EtcdAddress, Source};
 use super::replicas::ReplicaArgs;
+use super::retire::OperatorsWord;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Rotation {
@@ -90,17 +91,8 @@ pub(crate) struct Watch {
     /// every census.
     #[arg(long, value_name = "FILE")]
     pub(crate) backup: Vec<PathBuf>,
-    /// Something that may hold values under an old key and is not scanned here, as in `kms key
-    /// plan-retire`.
-    #[arg(long, value_name = "NAME")]
-    pub(crate) not_scanned: Vec<String>,
-    /// Take responsibility for something that is not scanned, as in `kms key plan-retire`:
-    /// `backups`, `other-clusters`, `replicas`, or the name of one.
-    #[arg(long, value_name = "NAME=REASON")]
-    pub(crate) waive: Vec<String>,
-    /// Say which key a KMS v1 provider uses and has always used.
-    #[arg(long, value_name = "PROVIDER=KEY_ID")]
-    pub(crate) kms_v1: Vec<String>,
+    #[command(flatten)]
+    pub(crate) words: OperatorsWord,
     /// Rewrite at most so many objects a second.
     #[arg(long, value_name = "N")]
     pub(crate) rate: Option<NonZeroU32>,

@@ -29,9 +29,9 @@ pub(crate) async fn run_plan(args: PlanRetire, clock: Arc<dyn Clock>) -> Result<
     let mut request = PlanRequest::new(parse_key_id(&args.key_id)?, Vec::new());
     request.census = census_options(&args.names)?;
     request.replicas = parse_all(&args.replica)?;
-    request.not_scanned = parse_all(&args.not_scanned)?;
-    request.kms_v1 = parse_all(&args.kms_v1)?;
-    request.waivers.clone_from(&args.waive);
+    request.not_scanned = parse_all(&args.words.not_scanned)?;
+    request.kms_v1 = parse_all(&args.words.kms_v1)?;
+    request.waivers.clone_from(&args.words.waive);
     request.places = places(&args);
     let open = |path: &Path| ClusterSource::snapshot(path);
     request.cluster = args
@@ -195,9 +195,9 @@ fn places(args: &PlanRetire) -> Places {
     }
     for (flag, values) in [
         ("--replica", &args.replica),
-        ("--not-scanned", &args.not_scanned),
-        ("--kms-v1", &args.kms_v1),
-        ("--waive", &args.waive),
+        ("--not-scanned", &args.words.not_scanned),
+        ("--kms-v1", &args.words.kms_v1),
+        ("--waive", &args.words.waive),
     ] {
         values.iter().for_each(|value| add(flag, value.clone()));
     }

@@ -67,7 +67,7 @@ async fn driver(args: &Watch, clock: &Arc<dyn Clock>) -> Result<Driver, Failure>
     let name = uri.to_string().parse()?;
     let config = EncryptionConfiguration::parse(&read_text(&args.encryption_config)?)
         .map_err(|error| Failure::from(error).at(args.encryption_config.display()))?;
-    let waivers = waivers(&args.waive)?;
+    let waivers = waivers(&args.words.waive)?;
     let waived = waivers.iter().find(|(name, _)| name == Evidence::REPLICAS);
     let waived = waived.map(|(_, reason)| reason.clone());
 
@@ -87,8 +87,8 @@ async fn driver(args: &Watch, clock: &Arc<dyn Clock>) -> Result<Driver, Failure>
         .iter()
         .map(|path| ClusterSource::snapshot(path))
         .collect::<Result<_, _>>()?;
-    options.not_scanned = parse_all(&args.not_scanned)?;
-    options.kms_v1 = parse_all(&args.kms_v1)?;
+    options.not_scanned = parse_all(&args.words.not_scanned)?;
+    options.kms_v1 = parse_all(&args.words.kms_v1)?;
     options.waivers = waivers;
 
     let replicas = replicas(&args.replicas)?;
