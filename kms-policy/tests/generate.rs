@@ -7,25 +7,30 @@ use kms_policy::rules::Rules;
 use kms_policy::settings::Settings;
 use kms_policy::{Error, ErrorKind, Policy};
 use proptest::prelude::*;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const SETTINGS: &str = include_str!("data/settings.json");
 const IMAGES: &str = include_str!("data/images.lock.json");
 const POD: &str = include_str!("data/pod.yaml");
 
 fn data_of(yaml: &str, profile: Profile) -> Result<Vec<Value>, Error> {
-    let settings = Settings::parse(SETTINGS)?;
+    let texts = texts_of(&Settings::parse(SETTINGS)?, yaml, profile)?;
+    Ok(texts.iter().map(|text| parsed(text)).collect())
+}
+
+fn parsed(text: &str) -> Value {
+    serde_json::from_str(text).expect("JSON")
+}
+
+fn texts_of(settings: &Settings, yaml: &str, profile: Profile) -> Result<Vec<String>, Error> {
     let images = ImageLock::parse(IMAGES)?;
     let manifest = Manifest::parse(yaml, &ManifestOptions::default())?;
     let mut inputs = Inputs::default();
     inputs.add(&manifest);
-    let generator = Generator::new(profile, &settings, &images).with_inputs(inputs);
+    let generator = Generator::new(profile, settings, &images).with_inputs(inputs);
     manifest
         .workloads()
-        .map(|workload| {
-            let text = generator.policy_data(workload)?.to_text()?;
-            Ok(serde_json::from_str(&text).expect("JSON"))
-        })
+        .map(|workload| generator.policy_data(workload)?.to_text())
         .collect()
 }
 
@@ -203,33 +208,147 @@ fn the_bytes_are_what_they_were() {
     assert_eq!(data.to_text().unwrap(), golden);
 }
 
-#[test]
-fn the_order_of_keys_does_not_matter() {
-    let turned = POD.replace(
-        "      command: [/serve]\n      args: [--name, $(TEAM)]\n",
-        "      args: [--name, $(TEAM)]\n      command: [/serve]\n",
-    );
-    assert_ne!(turned, POD);
-    assert_eq!(
-        data_of(&turned, Profile::AksAzl3).unwrap(),
-        data_of(POD, Profile::AksAzl3).unwrap()
-    );
+/// A pod with much in it, and what it refers to. JSON is YAML.
+fn documents(containers: &[Value]) -> [Value; 2] {
+    let secret = json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "credentials"},
+        "data": {"token": "czNjcmV0", "user": "cm9vdA=="},
+    });
+    let pod = json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": "shop", "labels": {"team": "a", "tier": "b"}},
+        "spec": {
+            "runtimeClassName": "kata-cc",
+            "securityContext": {"runAsUser": 1000, "runAsGroup": 3000},
+            "volumes": [{"name": "scratch", "emptyDir": {}}],
+            "containers": containers,
+        },
+    });
+    [secret, pod]
 }
 
-#[test]
-fn a_further_container_changes_its_own_part_alone() {
-    let more = format!("{POD}    - name: side\n      image: registry.example/web:1\n");
-    let (before, after) = (
-        pod(Profile::Aks3_15),
-        data_of(&more, Profile::Aks3_15).unwrap().remove(0),
-    );
-    let containers = |data: &Value| data["containers"].as_array().unwrap().clone();
-    assert_eq!(containers(&before)[..], containers(&after)[..3]);
-    assert_eq!(containers(&after).len(), 4);
-    assert_eq!(before["common"], after["common"]);
+fn shop() -> Value {
+    json!({
+        "name": "shop", "image": "registry.example/web:1", "command": ["/serve"], "args": ["--fast"],
+        "env": [
+            {"name": "GREETING", "value": "hello"},
+            {"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "credentials", "key": "token"}}},
+        ],
+        "securityContext": {
+            "readOnlyRootFilesystem": true, "allowPrivilegeEscalation": false,
+            "capabilities": {"drop": ["ALL"], "add": ["NET_BIND_SERVICE"]},
+        },
+        "livenessProbe": {"exec": {"command": ["/check", "--fast"]}, "periodSeconds": 3},
+        "volumeMounts": [{"name": "scratch", "mountPath": "/tmp/scratch"}],
+    })
 }
+
+/// Writes keys in the order that the numbers say, over and over.
+fn write(value: &Value, order: &mut impl Iterator<Item = usize>, out: &mut String) {
+    match value {
+        Value::Object(fields) => {
+            let mut left: Vec<_> = fields.iter().collect();
+            out.push('{');
+            while !left.is_empty() {
+                let (key, value) = left.remove(order.next().unwrap() % left.len());
+                out.push_str(&json!(key).to_string());
+                out.push_str(": ");
+                write(value, order, out);
+                out.push_str(if left.is_empty() { "" } else { ", " });
+            }
+            out.push('}');
+        }
+        Value::Array(items) => {
+            out.push('[');
+            for (at, item) in items.iter().enumerate() {
+                out.push_str(if at == 0 { "" } else { ", " });
+                write(item, order, out);
+            }
+            out.push(']');
+        }
+        plain => out.push_str(&plain.to_string()),
+    }
+}
+
+/// What is made of these by the built-in settings.
+fn made(documents: &[Value], order: &[usize], profile: Profile) -> String {
+    let settings = Settings::built_in(profile).unwrap();
+    let text = text_of(documents, order);
+    texts_of(&settings, &text, profile).unwrap().remove(0)
+}
+
+fn text_of(documents: &[Value], order: &[usize]) -> String {
+    let mut order = order.iter().copied().cycle();
+    let mut out = String::new();
+    for document in documents {
+        write(document, &mut order, &mut out);
+        out.push_str("\n---\n");
+    }
+    out
+}
+
+fn container() -> impl Strategy<Value = Value> {
+    let words = || proptest::collection::vec("[a-z/$()-]{1,8}", 0..4);
+    let env = proptest::collection::btree_map("[A-Z]{1,6}", "[ -~]{0,8}", 0..4);
+    let name = "[a-rt-z][a-z0-9]{2,8}";
+    (name, words(), words(), env, any::<bool>(), 0_u32..5_000).prop_map(
+        |(name, command, args, env, is_read_only, user)| {
+            let env: Vec<_> = env
+                .iter()
+                .map(|(name, value)| json!({"name": name, "value": value}))
+                .collect();
+            json!({
+                "name": name, "image": "registry.example/web:1", "command": command, "args": args,
+                "env": env,
+                "securityContext": {"readOnlyRootFilesystem": is_read_only, "runAsUser": user},
+            })
+        },
+    )
+}
+
+const PROFILES: [Profile; 3] = [Profile::AksAzl3, Profile::Aks3_15, Profile::Kata];
 
 proptest! {
+    #[test]
+    fn the_order_of_keys_does_not_matter(
+        order in proptest::collection::vec(0_usize..64, 1..40),
+        other in container(),
+        profile in proptest::sample::select(PROFILES.to_vec()),
+    ) {
+        let documents = documents(&[shop(), other]);
+        prop_assert_eq!(
+            made(&documents, &order, profile),
+            made(&documents, &[0], profile)
+        );
+    }
+
+    #[test]
+    fn a_further_container_changes_its_own_part_alone(
+        further in container(),
+        place in 0_usize..3,
+        second in container(),
+        profile in proptest::sample::select(PROFILES.to_vec()),
+    ) {
+        prop_assume!(further["name"] != second["name"]);
+        let mut containers = vec![shop(), second];
+        let before = parsed(&made(&documents(&containers), &[0], profile));
+        containers.insert(place, further);
+        let mut after = parsed(&made(&documents(&containers), &[0], profile));
+        // The pause container stands before all others.
+        let added = after["containers"].as_array_mut().unwrap().remove(place + 1);
+        prop_assert_eq!(before, after);
+        prop_assert!(added.to_string().contains(containers[place]["name"].as_str().unwrap()));
+    }
+
+    #[test]
+    fn generation_is_deterministic(
+        further in container(),
+        profile in proptest::sample::select(PROFILES.to_vec()),
+    ) {
+        let documents = documents(&[shop(), further]);
+        prop_assert_eq!(made(&documents, &[0], profile), made(&documents, &[0], profile));
+    }
+
     #[test]
     fn no_manifest_makes_it_panic(cut in 0..POD.len(), at in 0..POD.len(), byte: u8) {
         let mut bytes = POD.as_bytes()[..cut].to_vec();
