@@ -1,5 +1,6 @@
 //! Our own rules, by the engine of the agent.
 
+mod any;
 mod build;
 mod changes;
 mod denial;
