@@ -11,6 +11,8 @@ use kms_policy::rules::Rules;
 use kms_policy::settings::Settings;
 use serde_json::{Map, Value, json};
 
+use crate::mutants;
+
 pub(crate) const PROFILES: [Profile; 3] = [Profile::AksAzl3, Profile::Aks3_15, Profile::Kata];
 
 pub(crate) const IMAGES: &str = include_str!("../data/images.lock.json");
@@ -74,7 +76,7 @@ pub(crate) fn data(profile: Profile, yaml: &str) -> Value {
 
 pub(crate) fn evaluator(profile: Profile, data: &Value) -> Evaluator {
     let rules = Rules::built_in(profile);
-    let text = format!("{}\npolicy_data := {data}", rules.text());
+    let text = format!("{}\npolicy_data := {data}", mutants::seen(rules.text()));
     Evaluator::new(profile, &Policy::from_text(text)).unwrap()
 }
 

@@ -362,7 +362,7 @@ pub(crate) const CHANGES: &[(&str, Change)] = &[
 ];
 
 #[test]
-fn a_container_of_the_policy_is_created_and_one_that_differs_in_any_field_is_not() {
+pub(crate) fn a_container_of_the_policy_is_created_and_one_that_differs_in_any_field_is_not() {
     for profile in PROFILES {
         let data = build::data(profile, POD);
         let mut evaluator = build::evaluator(profile, &data);
@@ -393,7 +393,7 @@ fn a_container_of_the_policy_is_created_and_one_that_differs_in_any_field_is_not
 }
 
 #[test]
-fn whatever_a_field_is_changed_to_the_container_is_not_created() {
+pub(crate) fn whatever_a_field_is_changed_to_the_container_is_not_created() {
     let profiles = PROFILES.map(|profile| {
         let data = build::data(profile, POD);
         (profile, build::evaluator(profile, &data), data)

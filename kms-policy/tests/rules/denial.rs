@@ -8,12 +8,15 @@ use crate::build::{self, POD, PROFILES, create, probe};
 use crate::changes::CHANGES;
 
 fn document(profile: kms_policy::generate::Profile, data: &Value) -> PolicyDocument {
-    let text = format!("{}\npolicy_data := {data}", Rules::built_in(profile).text());
+    let text = format!(
+        "{}\npolicy_data := {data}",
+        crate::mutants::seen(Rules::built_in(profile).text())
+    );
     PolicyDocument::parse(&Policy::from_text(text)).unwrap()
 }
 
 #[test]
-fn every_denial_names_the_container_and_a_field() {
+pub(crate) fn every_denial_names_the_container_and_a_field() {
     let mut unexplained = Vec::new();
     for profile in PROFILES {
         let data = build::data(profile, POD);
@@ -46,7 +49,7 @@ fn every_denial_names_the_container_and_a_field() {
 }
 
 #[test]
-fn a_denial_says_what_was_expected_and_what_came_and_tells_no_secret() {
+pub(crate) fn a_denial_says_what_was_expected_and_what_came_and_tells_no_secret() {
     let profile = kms_policy::generate::Profile::Kata;
     let data = build::data(profile, POD);
     let document = document(profile, &data);

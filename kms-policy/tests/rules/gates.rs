@@ -58,7 +58,7 @@ const JUDGED: [&str; 32] = [
 ];
 
 #[test]
-fn every_request_has_a_gate_and_an_unknown_one_is_not_let_through() {
+pub(crate) fn every_request_has_a_gate_and_an_unknown_one_is_not_let_through() {
     for profile in PROFILES {
         let mut evaluator = build::evaluator(profile, &build::data(profile, POD));
         for kind in OPEN {
@@ -83,7 +83,7 @@ fn every_request_has_a_gate_and_an_unknown_one_is_not_let_through() {
 }
 
 #[test]
-fn the_rules_are_of_both_dialects() {
+pub(crate) fn the_rules_are_of_both_dialects() {
     for profile in PROFILES {
         let text = format!("{}policy_data := {{}}\n", Rules::built_in(profile).text());
         // `kata` stands for the newer dialect, `aks-3.15` for the older.
@@ -97,7 +97,7 @@ fn the_rules_are_of_both_dialects() {
 }
 
 #[test]
-fn settings_open_a_stream() {
+pub(crate) fn settings_open_a_stream() {
     for profile in PROFILES {
         let mut data = build::data(profile, POD);
         for kind in [
@@ -116,7 +116,7 @@ fn settings_open_a_stream() {
 }
 
 #[test]
-fn settings_without_expressions_allow_no_variable() {
+pub(crate) fn settings_without_expressions_allow_no_variable() {
     for profile in PROFILES {
         let mut data = build::data(profile, POD);
         let mut request = build::create(&data, 2);

@@ -5,6 +5,7 @@ mod build;
 mod changes;
 mod denial;
 mod gates;
+mod mutants;
 mod network;
 mod people;
 mod state;

@@ -17,7 +17,7 @@ fn expect(kind: &str, body: Value, is_allowed: bool) {
 }
 
 #[test]
-fn the_loopback_device_is_not_the_hosts() {
+pub(crate) fn the_loopback_device_is_not_the_hosts() {
     let route = |device: &str, source: &str| json!({"routes": {"Routes": [{"device": device, "source": source}]}});
     expect("UpdateRoutesRequest", route("eth0", ""), true);
     expect("UpdateRoutesRequest", route("eth0", "10.1.27.0"), true);
@@ -104,7 +104,7 @@ fn the_loopback_device_is_not_the_hosts() {
 }
 
 #[test]
-fn files_land_where_shared_files_are_and_nowhere_else() {
+pub(crate) fn files_land_where_shared_files_are_and_nowhere_else() {
     let shared = "/run/kata-containers/shared/containers/";
     let id = "4bbf2a6b6b510a279cd17b2bfc8b64d39c11ebb55f855ba78a0034c4fe394246";
     let path = |rest: &str| format!("{shared}{id}-0123456789abcdef-{rest}");
@@ -154,7 +154,7 @@ fn files_land_where_shared_files_are_and_nowhere_else() {
 }
 
 #[test]
-fn a_sandbox_brings_no_code_and_only_the_storages_of_the_settings() {
+pub(crate) fn a_sandbox_brings_no_code_and_only_the_storages_of_the_settings() {
     let storage = json!({
         "driver": "ephemeral", "source": "shm", "fstype": "tmpfs",
         "options": ["noexec", "nosuid", "nodev", "mode=1777", "size=67108864"],

@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::build::{self, EXTRA, POD, PROFILES, create, probe, verdict};
 
 #[test]
-fn a_container_that_is_added_changes_nothing_for_the_others() {
+pub(crate) fn a_container_that_is_added_changes_nothing_for_the_others() {
     for profile in PROFILES {
         let before = build::data(profile, POD);
         let after = build::data(profile, &format!("{POD}{EXTRA}"));
@@ -35,7 +35,7 @@ fn a_container_that_is_added_changes_nothing_for_the_others() {
 }
 
 #[test]
-fn a_command_is_run_in_the_container_it_belongs_to() {
+pub(crate) fn a_command_is_run_in_the_container_it_belongs_to() {
     for profile in PROFILES {
         let data = build::data(profile, &format!("{POD}{EXTRA}"));
         let mut evaluator = build::evaluator(profile, &data);
@@ -100,7 +100,7 @@ fn a_command_is_run_in_the_container_it_belongs_to() {
 }
 
 #[test]
-fn the_first_container_pins_what_the_pod_is() {
+pub(crate) fn the_first_container_pins_what_the_pod_is() {
     for profile in [Profile::Aks3_15, Profile::Kata] {
         // Any namespace, and any name that a controller makes.
         let pod = POD
@@ -151,7 +151,7 @@ fn the_first_container_pins_what_the_pod_is() {
 }
 
 #[test]
-fn a_disk_is_passed_through_where_the_manifest_names_it() {
+pub(crate) fn a_disk_is_passed_through_where_the_manifest_names_it() {
     for profile in PROFILES {
         let mut data = build::data(profile, POD);
         data["containers"][2]["devices"] = json!([{

@@ -1,0 +1,115 @@
+//! Each condition of the rules is left out once, and some test has to tell.
+//!
+//! `cargo test --release -p kms-policy --test rules -- mutants --include-ignored --nocapture`
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
+
+use kms_policy::Policy;
+use kms_policy::evaluate::Evaluator;
+use kms_policy::rules::Rules;
+
+use crate::build::{self, POD, PROFILES};
+use crate::{changes, denial, gates, network, state};
+
+/// A line of the rules between its neighbours, which tell it from others that read the same.
+type Place = [String; 3];
+
+thread_local! {
+    static LEFT_OUT: RefCell<Option<Place>> = const { RefCell::new(None) };
+}
+
+/// The rules as tests are to see them.
+pub(crate) fn seen(text: &str) -> String {
+    LEFT_OUT.with_borrow(|left_out| match left_out {
+        None => text.to_owned(),
+        Some(place) => without(text, place),
+    })
+}
+
+fn places(text: &str) -> impl Iterator<Item = Place> {
+    let lines: Vec<_> = text.lines().map(str::to_owned).collect();
+    let places: Vec<Place> = lines
+        .windows(3)
+        .map(|window| window.to_vec().try_into().expect("three"))
+        .collect();
+    places.into_iter()
+}
+
+fn without(text: &str, place: &Place) -> String {
+    let mut out: Vec<_> = text.lines().collect();
+    let at = places(text).position(|other| other == *place);
+    if let Some(at) = at {
+        out.remove(at + 1);
+    }
+    out.join("\n") + "\n"
+}
+
+/// A statement by itself, that names nothing which others need.
+fn is_condition(place: &Place) -> bool {
+    let line = &place[1];
+    let is_inside = line.starts_with('\t') && !line.trim().starts_with(['"', '}', ']', ')']);
+    let is_whole =
+        !line.ends_with(['{', '[', '(', ',', '|']) && !place[0].ends_with(['[', '(', ',']);
+    is_inside && is_whole && !line.contains(":=")
+}
+
+fn compiles(place: &Place) -> bool {
+    PROFILES.into_iter().all(|profile| {
+        let text = without(Rules::built_in(profile).text(), place);
+        let text = format!("{text}\npolicy_data := {}", build::data(profile, POD));
+        Evaluator::new(profile, &Policy::from_text(text)).is_ok()
+    })
+}
+
+fn is_told(place: &Place) -> bool {
+    LEFT_OUT.set(Some(place.clone()));
+    let tests: [fn(); 12] = [
+        gates::every_request_has_a_gate_and_an_unknown_one_is_not_let_through,
+        gates::settings_open_a_stream,
+        gates::settings_without_expressions_allow_no_variable,
+        network::the_loopback_device_is_not_the_hosts,
+        network::files_land_where_shared_files_are_and_nowhere_else,
+        network::a_sandbox_brings_no_code_and_only_the_storages_of_the_settings,
+        state::a_container_that_is_added_changes_nothing_for_the_others,
+        state::a_command_is_run_in_the_container_it_belongs_to,
+        state::the_first_container_pins_what_the_pod_is,
+        state::a_disk_is_passed_through_where_the_manifest_names_it,
+        denial::every_denial_names_the_container_and_a_field,
+        changes::a_container_of_the_policy_is_created_and_one_that_differs_in_any_field_is_not,
+    ];
+    let is_told = tests
+        .into_iter()
+        .any(|test| catch_unwind(AssertUnwindSafe(test)).is_err());
+    LEFT_OUT.set(None);
+    is_told
+}
+
+#[test]
+#[ignore = "needs minutes of a processor"]
+fn no_condition_of_the_rules_can_be_left_out() {
+    let all: BTreeSet<Place> = PROFILES
+        .into_iter()
+        .flat_map(|profile| places(Rules::built_in(profile).text()).collect::<Vec<_>>())
+        .filter(is_condition)
+        .collect();
+    let hook = take_hook();
+    set_hook(Box::new(|_| {}));
+    let (mut unviable, mut told, mut survived) = (0, 0, Vec::new());
+    for place in all {
+        if !compiles(&place) {
+            unviable += 1;
+        } else if is_told(&place) {
+            told += 1;
+        } else {
+            survived.push(place);
+        }
+    }
+    set_hook(hook);
+    println!("{told} conditions told, {unviable} cannot be left out by themselves");
+    for [before, line, after] in &survived {
+        println!("survived:\n   {before}\n>  {line}\n   {after}");
+    }
+    assert!(survived.is_empty(), "{} survived", survived.len());
+}
