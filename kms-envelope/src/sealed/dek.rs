@@ -331,6 +331,21 @@ impl fmt::Debug for Dek {
 mod tests {
     use super::*;
 
+    /// It saves a MAC for each message, and must not hold much for each DEK.
+    #[test]
+    fn the_first_genuine_block_is_remembered_if_it_is_short() {
+        let secret = || SecretBytes::copy_from_slice(&[7; DEK_LEN]);
+        let backend = || Arc::new(crate::crypto::RingBackend);
+        let short = Dek::new(backend(), secret()).unwrap();
+        short.remember(&[1; REMEMBERED_BLOCK_LEN]);
+        short.remember(&[2; REMEMBERED_BLOCK_LEN]);
+        let first = RecipientsBlock(vec![1; REMEMBERED_BLOCK_LEN]);
+        assert_eq!(short.genuine.get(), Some(&first));
+        let long = Dek::new(backend(), secret()).unwrap();
+        long.remember(&[1; REMEMBERED_BLOCK_LEN + 1]);
+        assert_eq!(long.genuine.get(), None);
+    }
+
     #[test]
     #[cfg(target_pointer_width = "64")]
     fn a_whole_body_has_a_tag_and_no_more_than_the_longest_plaintext() {
