@@ -97,7 +97,11 @@ fn no_condition_of_the_rules_can_be_left_out() {
     let hook = take_hook();
     set_hook(Box::new(|_| {}));
     let (mut unviable, mut told, mut survived) = (0, 0, Vec::new());
-    for place in all {
+    let count = all.len();
+    for (at, place) in all.into_iter().enumerate() {
+        if at % 50 == 0 {
+            println!("{at} of {count}");
+        }
         if !compiles(&place) {
             unviable += 1;
         } else if is_told(&place) {
