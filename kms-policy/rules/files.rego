@@ -21,8 +21,7 @@ file_allowed(rest) if object.get(input, "file_type", "") in {"Regular", "Directo
 
 file_allowed(rest) if {
 	input.file_type == "Symlink"
-	count(split(rest, "/")) > 1
-	not endswith(rest, "/")
+	is_below(rest)
 	target_allowed(input.symlink_target)
 }
 
@@ -37,7 +36,7 @@ file_allowed(rest) if {
 file_allowed(rest) if {
 	not input.file_type
 	kind(input.file_mode) == 10
-	count(split(rest, "/")) > 1
+	is_below(rest)
 	target_allowed(input.symlink_src)
 	some pattern in [policy_data.common.s_source1, policy_data.common.s_source2]
 	regex.match(pattern, input.symlink_src)
@@ -46,10 +45,17 @@ file_allowed(rest) if {
 # The type in a mode of POSIX: 4 is a directory, 8 a file, 10 a symbolic link.
 kind(mode) := bits.rsh(bits.and(mode, 61440), 12)
 
+# In a shared directory, by the only way to write it.
+is_below(rest) if {
+	count(split(rest, "/")) > 1
+	is_straight(rest)
+}
+
 # Relative, and no way up or around.
-target_allowed(target) if {
-	target != ""
-	every part in split(target, "/") {
+target_allowed(target) if is_straight(target)
+
+is_straight(path) if {
+	every part in split(path, "/") {
 		not part in {"", ".", ".."}
 	}
 }

@@ -20,17 +20,33 @@ loopback_patterns := [
 	`^127\.(?:[0-9]{1,3}\.){2}[0-9]{1,3}$`,
 ]
 
-# Whatever the settings say: loopback addresses of both versions, and of one in the clothes of the other.
-is_loopback(address) if {
-	regex.match(`(?i)^(?:[0:]*(?:ffff:)?127\.|[0:]+ffff:7f[0-9a-f]{2}:|[0:]*:0{0,3}1(?:/[0-9]+)?$)`, address)
+# Whatever the settings say: an address that is surely not one of the loopback's. The surest way to know
+# that is to ask for what it must look like, since there are many ways to write an address, and one that
+# no engine can judge must not be let through. Each of IPv6 that is the loopback's, or IPv4's in other
+# clothes, begins with a group of zeros.
+is_elsewhere(address) if address == ""
+
+is_elsewhere(address) if {
+	regex.match(`^(?:[0-9]{1,3}\.){3}[0-9]{1,3}(?:/[0-9]{1,2})?$`, address)
+	not startswith(address, "127.")
 }
 
+is_elsewhere(address) if {
+	regex.match(`^0{0,3}[1-9a-fA-F][0-9a-fA-F]{0,3}:[0-9a-fA-F:.]*(?:/[0-9]{1,3})?$`, address)
+}
+
+# A pattern that the engine does not understand forbids all.
 address_allowed(patterns, address) if {
-	not is_loopback(address)
+	is_elsewhere(address)
 	every pattern in patterns {
-		not regex.match(pattern, address)
+		regex.match(pattern, address) == false
 	}
 }
+
+# The loopback device has no hardware address, which can be written in more than one way.
+is_of_hardware(address) if address == ""
+
+is_of_hardware(address) if regex.match(`[1-9a-fA-F]`, address)
 
 UpdateInterfaceRequest if {
 	interface := input.interface
@@ -38,7 +54,9 @@ UpdateInterfaceRequest if {
 	flags := network_default(name, "allow_raw_flags", 128)
 	bits.or(interface.raw_flags, flags) == flags
 	not interface.name in network_default(name, "forbidden_names", ["lo"])
-	not interface.hwAddr in network_default(name, "forbidden_hw_addrs", ["00:00:00:00:00:00"])
+	is_of_hardware(interface.hwAddr)
+	forbidden := {lower(address) | some address in network_default(name, "forbidden_hw_addrs", [])}
+	not lower(interface.hwAddr) in forbidden
 	patterns := loopback_patterns
 	every one in object.get(interface, "IPAddresses", []) {
 		address_allowed(patterns, one.address)

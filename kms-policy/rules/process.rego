@@ -73,19 +73,26 @@ word_allowed(allowed, word, ids) if {
 	fits(replace(allowed, "$$", "$"), word, ids)
 }
 
-# `$(NAME)` is the value of a variable, which is judged by itself.
-word_allowed(allowed, word, ids) if {
-	contains(allowed, "$(")
-	replace(strings.replace_n(request_references, allowed), "$$", "$") == word
+word_allowed(allowed, word, ids) if resolved(allowed, request_references) == word
+
+# What Kubernetes makes of `$(NAME)`, the value of a variable, which is judged by itself; and of `$$`,
+# which it reads first: `$$(NAME)` is no reference.
+resolved(text, values) := replace(strings.replace_n(values, replace(text, "$$", dollar)), dollar, "$") if {
+	contains(text, "$")
+	not contains(text, dollar)
 }
 
-request_references := {reference: value |
-	some variable in request_env
+dollar := "\u0001"
+
+request_references := references(request_env)
+
+references(env) := {reference: value |
+	some variable in env
 	parts := split(variable, "=")
 	reference := concat("", ["$(", parts[0], ")"])
 	value := substring(variable, count(parts[0]) + 1, -1)
 	not contains(value, "$(")
-	count([other | some other in request_env; startswith(other, concat("", [parts[0], "="]))]) == 1
+	count([other | some other in env; startswith(other, concat("", [parts[0], "="]))]) == 1
 }
 
 # The variables of the request, however it brings them.
@@ -99,12 +106,35 @@ request_env := {variable | some variable in request.OCI.Process.Env} | {variable
 # the container.
 env_allowed(container, env, ids) if {
 	count({split(variable, "=")[0] | some variable in env}) == count(env)
-	own := object.get(container.OCI.Process, "Env", [])
+	own := effective(object.get(container.OCI.Process, "Env", []))
 	rest := env - {variable | some variable in own}
-	templates := [template | some template in own; contains(template, "$(")]
-	every variable in rest - settings_allow(rest) {
+	templates := [template | some template in own; contains(template, "$")]
+	made := {resolved(template, literals(own)) | some template in templates}
+	every variable in (rest - made) - settings_allow(rest) {
 		variable_allowed(templates, variable, ids)
 	}
+}
+
+# A variable may be made of others that the data give a value. Not of the request's: two that stand for
+# each other could then be anything.
+literals(own) := {reference: value |
+	some variable in own
+	not contains(variable, "$")
+	name := split(variable, "=")[0]
+	reference := concat("", ["$(", name, ")"])
+	value := substring(variable, count(name) + 1, -1)
+}
+
+# Of a variable that stands twice, in the image and in the manifest, the last counts.
+effective(own) := own if count({split(variable, "=")[0] | some variable in own}) == count(own)
+
+effective(own) := last if {
+	names := [split(variable, "=")[0] | some variable in own]
+	count({name | some name in names}) != count(own)
+	last := [variable |
+		some place, variable in own
+		not names[place] in array.slice(names, place + 1, count(names))
+	]
 }
 
 # Those that the settings allow, found at once: an expression is made ready anew whenever it is used. A

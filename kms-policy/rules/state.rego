@@ -6,10 +6,14 @@ import future.keywords.in
 
 # An agent with state between requests: `data.pstate`, which a rule changes by the JSON patch in "ops".
 # The first container pins the pod's name, namespace and network; each is remembered by its id, with
-# its place in the policy data, until it is removed.
+# its place in the policy data, and with its bundle, until it is removed.
 
 CreateContainerRequest := {"allowed": true, "ops": ops} if {
 	index := allowing[0]
+
+	id := request.container_id
+	bundle := request_ids(policy_data.containers[index]).bundle
+	place_is_free(id, index, bundle)
 	annotations := request.OCI.Annotations
 	pins := {
 		"network_namespace": network_path,
@@ -23,11 +27,27 @@ CreateContainerRequest := {"allowed": true, "ops": ops} if {
 		some key, value in pins
 		not key in object.keys(data.pstate)
 	]
-	opening := [{"op": "add", "path": "/pstate/containers", "value": {}} | not data.pstate.containers]
+	opening := [{"op": "add", "path": concat("/", ["/pstate", what]), "value": {}} |
+		some what in ["containers", "bundles"]
+		not what in object.keys(data.pstate)
+	]
 	ops := array.concat(
 		array.concat(pinning, opening),
-		[{"op": "add", "path": container_path(request.container_id), "value": index}],
+		[
+			{"op": "add", "path": entry("containers", id), "value": index},
+			{"op": "add", "path": entry("bundles", bundle), "value": id},
+		],
 	)
+}
+
+# One in the place of another would take over what may be run in it, or the root it runs on. Agents
+# refuse an empty id.
+place_is_free(id, index, bundle) if id == ""
+
+place_is_free(id, index, bundle) if {
+	id != ""
+	object.get(object.get(data.pstate, "containers", {}), id, index) == index
+	object.get(object.get(data.pstate, "bundles", {}), bundle, id) in {id, ""}
 }
 
 ExecProcessRequest if {
@@ -41,10 +61,17 @@ ExecProcessRequest if {
 }
 
 RemoveContainerRequest := {"allowed": true, "ops": ops} if {
-	ops := [{"op": "remove", "path": container_path(input.container_id)} |
-		input.container_id in object.keys(object.get(data.pstate, "containers", {}))
+	id := input.container_id
+	containers := [entry("containers", known) |
+		some known, _ in object.get(data.pstate, "containers", {})
+		known == id
 	]
+	bundles := [entry("bundles", bundle) |
+		some bundle, owner in object.get(data.pstate, "bundles", {})
+		owner == id
+	]
+	ops := [{"op": "remove", "path": path} | some path in array.concat(containers, bundles)]
 }
 
 # As JSON pointers write it.
-container_path(id) := concat("", ["/pstate/containers/", replace(replace(id, "~", "~0"), "/", "~1")])
+entry(what, name) := concat("/", ["/pstate", what, replace(replace(name, "~", "~0"), "/", "~1")])

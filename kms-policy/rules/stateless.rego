@@ -7,7 +7,9 @@ import future.keywords.in
 # An agent without state between requests: each is judged by itself.
 
 CreateContainerRequest if {
-	count(allowing) > 0
+	some index in allowing
+	ids := request_ids(policy_data.containers[index])
+	request.container_id == ids.bundle
 	count(network_paths) <= 1
 }
 
