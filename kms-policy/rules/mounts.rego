@@ -11,6 +11,7 @@ mounts_allowed(container, ids) if {
 	mounts := request.OCI.Mounts
 	count({mount.destination | some mount in mounts}) == count(mounts)
 	rest := {mount | some mount in mounts} - {mount | some mount in container.OCI.Mounts}
+	disks_are_apart(container, rest)
 	every mount in rest {
 		some allowed in container.OCI.Mounts
 		allowed.destination == mount.destination
@@ -18,6 +19,17 @@ mounts_allowed(container, ids) if {
 		mount_options_allowed(container, allowed, mount)
 		mount_source_allowed(allowed.source, mount.source, ids)
 	}
+}
+
+# Volumes that are disks of their own are not one disk.
+disks_are_apart(container, mounts) if {
+	disks := [mount.source |
+		some mount in mounts
+		some allowed in container.OCI.Mounts
+		allowed.destination == mount.destination
+		contains(allowed.source, "$(b64")
+	]
+	count({disk | some disk in disks}) == count(disks)
 }
 
 mount_options_allowed(container, allowed, mount) if allowed.options == mount.options

@@ -101,17 +101,18 @@ request_env := {variable | some variable in request.OCI.Process.Env} | {variable
 	variable := concat("=", [name, value])
 }
 
-# Each must be one of the container's or one that the settings allow, and each name once: of two values
-# it would be the program that chooses. One that lacks is no harm that the host could not do by ending
-# the container.
+# Each must be one of the container's, or of a name that those have not and the settings allow; and each
+# name once: of two values it would be the program that chooses. One that lacks is listed by `lint`.
 env_allowed(container, env, ids) if {
 	count({split(variable, "=")[0] | some variable in env}) == count(env)
 	own := effective(object.get(container.OCI.Process, "Env", []))
 	rest := env - {variable | some variable in own}
 	templates := [template | some template in own; contains(template, "$")]
 	made := {resolved(template, literals(own)) | some template in templates}
-	every variable in (rest - made) - settings_allow(rest) {
-		variable_allowed(templates, variable, ids)
+	names := {split(variable, "=")[0] | some variable in own}
+	free := {variable | some variable in rest; not split(variable, "=")[0] in names}
+	every variable in (rest - made) - settings_allow(free) {
+		variable_allowed(templates, free, variable, ids)
 	}
 }
 
@@ -150,12 +151,13 @@ settings_allow(env) := found if {
 
 settings_allow(env) := set() if concat("", [variable | some variable in env; not contains(variable, "\n")]) == ""
 
-variable_allowed(templates, variable, ids) if {
+variable_allowed(templates, free, variable, ids) if {
+	variable in free
 	some pattern in env_patterns
 	regex.match(pattern, variable)
 }
 
-variable_allowed(templates, variable, ids) if {
+variable_allowed(templates, free, variable, ids) if {
 	some template in templates
 	startswith(variable, concat("", [split(template, "=")[0], "="]))
 	template_allowed(template, variable, ids)

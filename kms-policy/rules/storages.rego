@@ -57,22 +57,38 @@ storage_fits(container, allowed, storage, ids) if {
 # A volume of a storage class that the guest mounts by itself.
 storage_fits(container, allowed, storage, ids) if {
 	allowed.driver == "blk"
-	allowed.fstype == "$(blk_fstype)"
+	allowed.fstype == "$(fs-type)"
 	storage.driver == "blk"
 	storage.fstype in {"ext4", "xfs"}
 	allowed.options == storage.options
-	mount_source_allowed(allowed.mount_point, storage.mount_point, ids)
+	is_direct(allowed.mount_point, storage.mount_point)
 }
 
 storage_fits(container, allowed, storage, ids) if {
 	allowed.driver == "smb"
+	allowed.fstype == "$(fs-type)"
 	storage.driver == "smb"
-	allowed.fstype == storage.fstype
+	storage.fstype == "cifs"
 	count({option | some option in allowed.options} - {option | some option in storage.options}) == 0
 	every option in {option | some option in storage.options} - {option | some option in allowed.options} {
-		regex.match(`^(?:addr|password|sec|username|vers)=`, option)
+		regex.match(`^(?:addr|password|sec|username|vers)=[^,]*$`, option)
 	}
-	mount_source_allowed(allowed.mount_point, storage.mount_point, ids)
+	is_direct(allowed.mount_point, storage.mount_point)
+}
+
+# Where the guest mounts it: a name that encodes what the host calls it.
+is_direct(template, path) if {
+	contains(template, "$(b64-direct-vol-path)")
+	prefix := expand_settings(replace(template, "$(b64-direct-vol-path)", ""))
+	startswith(path, prefix)
+	regex.match(`^[A-Za-z0-9_=-]+$`, trim_prefix(path, prefix))
+}
+
+mount_source_allowed(allowed, source, ids) if {
+	is_direct(allowed, source)
+	some storage in request.storages
+	storage.driver in {"blk", "smb"}
+	storage.mount_point == source
 }
 
 # One layer of the image: its place in the data, `$(layerN)` and `$(hashN)`, stands for the N-th name
@@ -140,7 +156,25 @@ pulls_allowed(container, pulled) if {
 	storage.mount_point == request.OCI.Root.Path
 	count(storage.driver_options) == 1
 	startswith(storage.driver_options[0], "image_guest_pull=")
+	pulled_as(container, json.unmarshal(trim_prefix(storage.driver_options[0], "image_guest_pull=")))
 	image_allowed(container, storage.source)
+}
+
+# The agent takes its own pause image for whatever is said to be the sandbox, and pulls all else.
+pulled_as(container, told) if {
+	metadata := object.get(told, "metadata", {})
+	kinds := {metadata[key] | some key in ["io.kubernetes.cri.container-type", "io.kubernetes.cri-o.ContainerType"]}
+	is_told_so(container.OCI.Annotations["io.kubernetes.cri.container-type"], kinds)
+}
+
+is_told_so(kind, told) if {
+	kind == "sandbox"
+	told == {kind}
+}
+
+is_told_so(kind, told) if {
+	kind != "sandbox"
+	not "sandbox" in told
 }
 
 # The pause image is part of the guest.

@@ -1,6 +1,7 @@
 //! Our own rules, by the engine of the agent.
 
 mod any;
+mod attacks;
 mod build;
 mod changes;
 mod denial;

@@ -24,12 +24,29 @@ pub(crate) fn the_loopback_device_is_not_the_hosts() {
     expect("UpdateRoutesRequest", route("lo", ""), false);
     for source in [
         "127.0.0.1",
+        "127.0.0.1/32",
+        "0127.0.0.1",
         "::1",
+        "::1/128",
         "0:0:0:0:0:0:0:1",
+        "0000:0:0:0:0:0:0:1",
         "::ffff:127.0.0.1",
         "::FFFF:7f00:1",
+        "0:0:0:0:0:ffff:7f00:1",
+        "::0.0.0.1",
+        "0:0:0:0:0:0:0.0.0.1",
+        "::127.0.0.1",
+        "localhost",
     ] {
         expect("UpdateRoutesRequest", route("eth0", source), false);
+    }
+    for source in [
+        "fe80::1",
+        "FD00::1/64",
+        "2001:db8::7f00:1",
+        "172.127.0.1/16",
+    ] {
+        expect("UpdateRoutesRequest", route("eth0", source), true);
     }
     let neighbor = |device: &str, flags: u32, state: u32, address: &str| {
         json!({"neighbors": {"ARPNeighbors": [{
@@ -86,6 +103,15 @@ pub(crate) fn the_loopback_device_is_not_the_hosts() {
         interface("lo", 0, "02:00:00:00:00:01", "10.0.0.2"),
         false,
     );
+    for hw_addr in [
+        "00:00:00:00:00:00",
+        "0:0:0:0:0:0",
+        "000:00:00:00:00:00",
+        "+0:00:00:00:00:00",
+    ] {
+        let body = interface("eth0", 128, hw_addr, "10.0.0.2");
+        expect("UpdateInterfaceRequest", body, false);
+    }
     expect(
         "UpdateInterfaceRequest",
         interface("eth0", 2, "02:00:00:00:00:01", "10.0.0.2"),
