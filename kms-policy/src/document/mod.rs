@@ -32,7 +32,7 @@ const MARK: &str = "policy_data := ";
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct PolicyDocument {
-    /// The text of its rules.
+    /// The text of its rules: what stands before the data, and behind them.
     pub rules: String,
     /// Its data.
     pub data: DocumentData,
@@ -73,14 +73,18 @@ impl PolicyDocument {
                 refused("has no line that begins with `policy_data := `".to_owned())
             })?,
         };
-        // Rules may follow the data.
-        let mut reader = serde_json::Deserializer::from_str(json);
-        let data = DocumentData::deserialize(&mut reader)
+        let mut reader = serde_json::Deserializer::from_str(json).into_iter();
+        let data: DocumentData = reader
+            .next()
+            .ok_or_else(|| refused("has no data".to_owned()))?
             .map_err(|error| refused(format!("has data that are not of their form: {error}")))?;
-        Ok(Self {
-            rules: rules.to_owned(),
-            data,
-        })
+        // Rules may follow the data, and count as much as those before.
+        let behind = json.get(reader.byte_offset()..).unwrap_or_default();
+        let mut rules = rules.to_owned();
+        if !behind.trim().is_empty() {
+            rules.push_str(behind);
+        }
+        Ok(Self { rules, data })
     }
 }
 

@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::document::{DocumentContainer, PolicyDocument};
+use crate::rules::{RulesOrigin, opened};
 
 /// What a pod may do.
 ///
@@ -13,6 +14,10 @@ use crate::document::{DocumentContainer, PolicyDocument};
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Explanation {
+    /// Whose rules it has. Under unknown ones nothing else that is said here need be true.
+    pub rules: RulesOrigin,
+    /// Requests that unknown rules plainly open whatever is in them.
+    pub opened_by_rules: Vec<String>,
     /// Its containers, the pause container first.
     pub containers: Vec<ContainerExplanation>,
     /// Requests that the settings open whatever is in them.
@@ -97,7 +102,14 @@ pub fn explain(document: &PolicyDocument) -> Explanation {
     let listed = listed.filter_map(|name| exec?.get(name)?.as_array());
     let config = document.data.cluster_config.as_ref();
     let pulls = config.and_then(|config| config.get("guest_pull"));
+    let rules = RulesOrigin::of(&document.rules);
+    let opened = match rules {
+        RulesOrigin::Unknown => opened(&document.rules).into_iter().collect(),
+        _ => Vec::new(),
+    };
     Explanation {
+        rules,
+        opened_by_rules: opened,
         containers: document.data.containers.iter().map(container).collect(),
         open_requests: open.map(|(name, _)| name.clone()).collect(),
         commands_anywhere: listed.flatten().map(crate::document::words).collect(),

@@ -3,6 +3,7 @@
 use core::fmt;
 
 use super::{ContainerExplanation, Explanation, ImageProof};
+use crate::rules::RulesOrigin;
 
 /// The longest command in the table, in letters.
 const MAX_COMMAND: usize = 48;
@@ -14,6 +15,17 @@ impl fmt::Display for Explanation {
             .iter()
             .filter(|it| it.name != "pause")
             .count();
+        if self.rules == RulesOrigin::Unknown {
+            writeln!(
+                f,
+                "ITS RULES ARE NOT KNOWN. They may allow anything; what follows is what the data would allow under rules that heed them."
+            )?;
+            if !self.opened_by_rules.is_empty() {
+                let opened = self.opened_by_rules.join(", ");
+                writeln!(f, "They open, whatever the data say: {opened}.")?;
+            }
+            writeln!(f)?;
+        }
         writeln!(
             f,
             "The pod may run {workloads} container(s) beside the pause container, each as listed and no other."

@@ -6,6 +6,7 @@ use super::{Finding, Severity};
 use crate::Policy;
 use crate::document::{PolicyDocument, words};
 use crate::policy::MAX_ANNOTATIONS_LEN;
+use crate::rules::{RulesOrigin, opened};
 
 /// The longest line that engines with default limits take, in bytes.
 const MAX_LINE: usize = 1024;
@@ -102,6 +103,22 @@ pub(super) fn findings(policy: &Policy, document: &PolicyDocument) -> Vec<Findin
             "what is in ConfigMaps, Secrets and other files that the host copies in is never checked".to_owned(),
             "take secrets from a key broker, and verify what matters in the pod",
         );
+    }
+    if RulesOrigin::of(&document.rules) == RulesOrigin::Unknown {
+        find(
+            "unknown-rules",
+            Severity::Warning,
+            "its rules are not known: what is found here is about its data, and rules need not heed those".to_owned(),
+            "see how they judge with `kms policy eval`, or generate it anew with rules that you trust",
+        );
+        for name in opened(&document.rules) {
+            find(
+                "open-rule",
+                Severity::Error,
+                format!("its rules allow {name}, whatever is in the request"),
+                "take the line out of the rules",
+            );
+        }
     }
     if document
         .rules

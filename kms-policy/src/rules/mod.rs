@@ -46,8 +46,12 @@
 //! several; with the other profiles it is the one of the settings.
 
 mod built_in;
+mod origin;
 
 use std::path::Path;
+
+pub use self::origin::RulesOrigin;
+pub(crate) use self::origin::opened;
 
 use crate::generate::Profile;
 use crate::{Error, ErrorKind};

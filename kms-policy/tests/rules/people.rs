@@ -6,7 +6,7 @@ use kms_policy::document::PolicyDocument;
 use kms_policy::explain::{ImageProof, explain};
 use kms_policy::generate::Profile;
 use kms_policy::lint::{Severity, lint};
-use kms_policy::rules::Rules;
+use kms_policy::rules::{Rules, RulesOrigin};
 use serde_json::{Value, json};
 
 use crate::build::{self, EXTRA, POD, PROFILES};
@@ -129,6 +129,8 @@ fn doubtful_things_are_found_and_no_others() {
         "lenient",
         "guest-path",
         "exec-joined",
+        "unknown-rules",
+        "open-rule",
     ] {
         assert!(!has(&plain, code), "{code}: {plain:?}");
     }
@@ -193,8 +195,54 @@ fn rules_of_one_dialect_are_told() {
             .any(|it| it.code == "dialect" && it.message.contains("older")),
         "{found:?}"
     );
+    assert!(
+        found.iter().any(|it| it.code == "unknown-rules"),
+        "{found:?}"
+    );
     let text =
         "package agent_policy\ndefault AllowRequestsFailingPolicy := true\npolicy_data := {}";
     let found = lint(&Policy::from_text(text)).unwrap();
     assert!(found.iter().any(|it| it.code == "lenient"), "{found:?}");
+}
+
+/// A policy that opens everything is not to be told as one that opens nothing.
+#[test]
+fn rules_that_open_everything_are_told_first() {
+    let data = build::data(Profile::Kata, POD);
+    let ours = Rules::built_in(Profile::Kata);
+    let opened = ours.text().replace(
+        "default ExecProcessRequest := false",
+        "default ExecProcessRequest := true",
+    );
+    assert_ne!(opened, ours.text());
+    let behind = format!(
+        "{}\npolicy_data := {data:#}\ndefault SetPolicyRequest := true\n",
+        ours.text()
+    );
+    for (text, name) in [
+        (
+            format!("{opened}\npolicy_data := {data:#}"),
+            "ExecProcessRequest",
+        ),
+        (behind, "SetPolicyRequest"),
+    ] {
+        let policy = Policy::from_text(text);
+        let found = lint(&policy).unwrap();
+        assert!(
+            found
+                .iter()
+                .any(|it| it.code == "open-rule" && it.message.contains(name)),
+            "{found:?}"
+        );
+        let explanation = explain(&PolicyDocument::parse(&policy).unwrap());
+        assert_eq!(explanation.rules, RulesOrigin::Unknown);
+        assert!(explanation.opened_by_rules.contains(&name.to_owned()));
+        assert!(
+            explanation
+                .to_string()
+                .starts_with("ITS RULES ARE NOT KNOWN")
+        );
+    }
+    let known = explain(&document(Profile::Kata, POD));
+    assert_eq!(known.rules, RulesOrigin::BuiltIn);
 }
