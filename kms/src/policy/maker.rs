@@ -1,5 +1,7 @@
 //! Making policies for a file of manifests.
 
+use std::collections::BTreeSet;
+
 use kms_policy::annotate::annotate;
 use kms_policy::generate::{Generator, Inputs, Profile};
 use kms_policy::image::ImageLock;
@@ -53,6 +55,8 @@ pub struct MadePolicy {
     pub policy: Policy,
     /// The initdata that hold the policy, with the profile `kata`.
     pub initdata: Option<Initdata>,
+    /// What whoever reads the log should know of it.
+    pub remarks: Vec<String>,
     /// The length of the pod's other annotations, in bytes.
     other_annotations_len: usize,
 }
@@ -146,6 +150,7 @@ impl PolicyMaker {
         let others = workload.pod_metadata.annotations.iter();
         let others = others.map(|(name, value)| name.len().saturating_add(value.len()));
         Ok(MadePolicy {
+            remarks: generator.remarks(workload),
             data: data.to_text()?,
             policy,
             initdata,
@@ -178,7 +183,14 @@ fn read_initdata(request: &PolicyRequest) -> Result<Option<Initdata>, Failure> {
     if let Some(algorithm) = request.initdata_algorithm {
         initdata = initdata.with_algorithm(algorithm);
     }
+    let mut given = BTreeSet::from(["policy.rego"]);
     for (name, path) in &request.initdata_entries {
+        if !given.insert(name) {
+            return Err(Failure::usage(
+                format!("--entry {name}: it is given twice, or is the policy, which is made here"),
+                "give each entry once, and the policy's rules with --rego-rules-path",
+            ));
+        }
         let text = read_long_text(path, MAX_INITDATA_LEN)?;
         initdata = initdata.with_entry(name, &**text);
     }

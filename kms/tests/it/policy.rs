@@ -291,9 +291,42 @@ fn initdata_hold_the_policy_and_have_a_digest_for_each_hardware() {
     let annotation = json["annotation"].as_str().unwrap();
     let expected = format!("    io.katacontainers.config.hypervisor.cc_init_data: {annotation}\n");
     assert!(desk.read("pod.yaml").contains(&expected));
+    // Neither a second entry of a name nor another policy is dropped without a word.
+    for entries in [
+        "--entry cdh.toml=@/cdh.toml --entry cdh.toml=@/cdh.toml",
+        "--entry policy.rego=@/cdh.toml",
+    ] {
+        let ran = desk.run(&format!("initdata {arguments} {entries}"));
+        assert_eq!(ran.code, Some(2), "{ran:?}");
+    }
     // Another agent has none.
     let ran = desk.run(&format!(
         "hash -y @/pod.yaml {WITH_RULES} --entry a=@/cdh.toml"
     ));
     assert_eq!(ran.code, Some(2), "{ran:?}");
+}
+
+/// The generator of this profile takes a name for root, and so must a policy of the same bytes; but
+/// whoever makes it is told.
+#[test]
+fn an_image_whose_user_has_a_name_is_told() {
+    let desk = Desk::new();
+    let pod = desk
+        .read("pod.yaml")
+        .replace("    runAsUser: 1000\n", "    fsGroup: 1\n");
+    fs::write(desk.path("pod.yaml"), &pod).unwrap();
+    let mut images: serde_json::Value =
+        serde_json::from_str(&desk.read("images.lock.json")).unwrap();
+    images["images"]["registry.example/web:1"]["config"]["user"] = "web:web".into();
+    fs::write(desk.path("images.lock.json"), images.to_string()).unwrap();
+    let ran = desk.run(&format!("generate -y @/pod.yaml {FROM}"));
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert!(ran.stderr.contains("names its user `web`"), "{ran:?}");
+    fs::write(
+        desk.path("pod.yaml"),
+        pod.replace("fsGroup: 1\n", "runAsUser: 1000\n"),
+    )
+    .unwrap();
+    let ran = desk.run(&format!("generate -y @/pod.yaml {FROM}"));
+    assert!(!ran.stderr.contains("names its user"), "{ran:?}");
 }

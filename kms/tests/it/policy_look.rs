@@ -190,6 +190,18 @@ fn a_release_policy_is_made_and_says_which_condition_fails() {
     desk.write("claims.json", &claims.to_string());
     let ran = desk.run("release check @/policy.json @/claims.json");
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    // What the command prints, and what a vault holds, are policies as well.
+    let printed = desk.run(&format!("release --hash {hash} --authority {authority}"));
+    let held = json!({"release_policy": answer["release_policy"]}).to_string();
+    for text in [printed.stdout, held, answer["release_policy"].to_string()] {
+        desk.write("policy.json", &text);
+        let ran = desk.run("release check @/policy.json @/claims.json");
+        assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    }
+    desk.write("policy.json", &format!("{0} {0}", answer["policy"]));
+    let ran = desk.run("release check @/policy.json @/claims.json");
+    assert_eq!(ran.code, Some(1), "which of the two?");
+    desk.write("policy.json", &answer["policy"].to_string());
     desk.write("claims.json", &claims.to_string().replace("false", "true"));
     let ran = desk.run("release check @/policy.json @/claims.json");
     assert_eq!(ran.code, Some(1));

@@ -40,5 +40,8 @@ fn tell(made: &MadePolicies) {
     }
     for policy in policies {
         eprintln!("kms: {}: host data {}", policy.workload, policy.host_data());
+        for remark in &policy.remarks {
+            eprintln!("kms: {}: {remark}", policy.workload);
+        }
     }
 }

@@ -1,5 +1,9 @@
 //! `kms policy release`
 
+use std::borrow::Cow;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use kms::{Failure, read_text};
 use kms_policy::release::{ReleasePolicy, Strictness, lint};
 use serde_json::{Value, json};
@@ -32,6 +36,30 @@ pub(super) fn run(args: &PolicyRelease) -> Result<(), Failure> {
     print_line(&format!("{:#}", json!({ "release_policy": object })))
 }
 
+/// The policy in a file: by itself, in what `kms policy release` prints, or as Key Vault holds it.
+fn policy_in(text: &str) -> Cow<'_, str> {
+    let mut documents = serde_json::Deserializer::from_str(text).into_iter::<Value>();
+    let Some(Ok(first)) = documents.next() else {
+        return Cow::Borrowed(text);
+    };
+    let end = documents.byte_offset();
+    let object = first.get("release_policy").unwrap_or(&first);
+    let encoded = object.get("data").and_then(Value::as_str);
+    let decoded =
+        encoded.and_then(|encoded| URL_SAFE_NO_PAD.decode(encoded.trim_end_matches('=')).ok());
+    if let Some(decoded) = decoded.and_then(|decoded| String::from_utf8(decoded).ok()) {
+        return Cow::Owned(decoded);
+    }
+    let is_followed_by_object = matches!(
+        documents.next(),
+        Some(Ok(second)) if second.get("release_policy").is_some()
+    );
+    match text.get(..end) {
+        Some(policy) if is_followed_by_object => Cow::Borrowed(policy),
+        _ => Cow::Borrowed(text),
+    }
+}
+
 fn check(args: &ReleaseCheck) -> Result<(), Failure> {
     let strictness = if args.lenient {
         Strictness::Lenient
@@ -39,7 +67,7 @@ fn check(args: &ReleaseCheck) -> Result<(), Failure> {
         Strictness::Strict
     };
     let text = read_text(&args.policy)?;
-    let policy = ReleasePolicy::parse(&text, strictness)
+    let policy = ReleasePolicy::parse(&policy_in(&text), strictness)
         .map_err(|error| Failure::from(error).at(args.policy.display()))?;
     let claims: Value = serde_json::from_str(&read_text(&args.claims)?).map_err(|error| {
         Failure::new(
