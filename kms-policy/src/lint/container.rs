@@ -55,6 +55,15 @@ pub(super) fn findings(
             "have the guest check signatures of images, or use a profile with dm-verity root hashes",
         );
     }
+    let (given, mounts) = (container.oci.process.env.len(), container.oci.mounts.len());
+    if !container.is_pause() && given.max(mounts) > 0 {
+        find(
+            "may-lack",
+            Severity::Note,
+            format!("the host may leave out any of its {given} variables and {mounts} mounts"),
+            "have the program refuse to start without what its safety depends on",
+        );
+    }
     if container.is_privileged() {
         find(
             "privileged",

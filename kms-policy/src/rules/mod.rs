@@ -23,8 +23,10 @@
 //! Not judged, as they take nothing from the workload that the host could not take anyway: `Hostname`,
 //! `CgroupsPath`, `Rlimits`, `OOMScoreAdj`, `ConsoleSize`, `ApparmorProfile` (the guest has none), CPU and
 //! memory, ports of streams, the annotation with the image's name, and `io.kubernetes.cri.*` annotations
-//! that the data lack. A variable or mount that is missing is allowed, a masked path counts as
-//! read-only, and a process's own group may stand among its further groups or not.
+//! that the data lack. More of `/proc` and `/sys` may be masked or read-only than the data say, as newer
+//! nodes do, and nothing else; a masked path counts as read-only; a process's own group may stand among
+//! its further groups or not. A variable or mount that is missing is allowed, as with genpolicy's rules:
+//! [`lint`](mod@crate::lint) says so of each container.
 //!
 //! # Where they are stricter than genpolicy's
 //!
@@ -32,15 +34,23 @@
 //!   the name, and with a digest the digest, that the policy says; never where layers are proved by
 //!   dm-verity root hashes. One recorded case that genpolicy's rules allow is denied for this (`aks-3.15`,
 //!   "sysctls listed in yaml or settings": an image that the guest pulls in place of proved layers).
-//! - Routes, neighbours and interfaces with loopback addresses are denied in every writing of them, and
-//!   with `aks-azl3` too, whose settings say nothing of it.
+//! - Sources of routes, neighbours and interfaces have addresses that are surely not the loopback's,
+//!   however they are written, and with `aks-azl3` too, whose settings say nothing of it. The loopback
+//!   device is not found by its hardware address either.
+//! - A container does not take the place of another: with state neither its id nor its bundle, and with
+//!   `aks-azl3`, which has none, its id is that of its bundle.
+//! - Of a variable that the image and the manifest set, the manifest's value counts, and settings that
+//!   allow a name open it only to containers that do not set it.
+//! - Two volumes that are disks of their own are not one disk, and an image is pulled as what the
+//!   container is: the pause image for the sandbox alone.
 //! - Names of pods and sandboxes are of their own form before they become part of an expression, and
 //!   the bundle of the root, of the mounts and of the annotation is one.
 //! - No variable comes twice.
 //!
 //! What cannot be closed here is told by [`lint`](mod@crate::lint): what is in a file that the host copies
-//! in, what is in an image that the guest pulls by a tag, variables that may have any value, and
-//! commands that older data hold as one text.
+//! in, what is in an image that the guest pulls by a tag, variables that may have any value, what may be
+//! left out, and commands that older data hold as one text. Not closed either: in which order containers
+//! are created, and which disk is whose among several containers.
 //!
 //! With `aks-3.15` any version 1 of the OCI runtime specification is allowed, as nodes of one pool speak
 //! several; with the other profiles it is the one of the settings.

@@ -11,7 +11,7 @@ use kms_policy::evaluate::Evaluator;
 use kms_policy::rules::Rules;
 
 use crate::build::{self, POD, PROFILES};
-use crate::{changes, denial, gates, network, state};
+use crate::{attacks, changes, denial, gates, network, state};
 
 /// A line of the rules between its neighbours, which tell it from others that read the same.
 type Place = [String; 3];
@@ -65,7 +65,7 @@ fn compiles(place: &Place) -> bool {
 
 fn is_told(place: &Place) -> bool {
     LEFT_OUT.set(Some(place.clone()));
-    let tests: [fn(); 12] = [
+    let tests: [fn(); 21] = [
         gates::every_request_has_a_gate_and_an_unknown_one_is_not_let_through,
         gates::settings_open_a_stream,
         gates::settings_without_expressions_allow_no_variable,
@@ -76,6 +76,15 @@ fn is_told(place: &Place) -> bool {
         state::a_command_is_run_in_the_container_it_belongs_to,
         state::the_first_container_pins_what_the_pod_is,
         state::a_disk_is_passed_through_where_the_manifest_names_it,
+        attacks::a_container_takes_no_others_place,
+        attacks::what_is_removed_leaves_its_place,
+        attacks::more_of_the_kernel_may_be_hidden_and_nothing_of_the_image,
+        attacks::of_a_variable_that_stands_twice_the_last_counts,
+        attacks::variables_are_resolved_as_kubernetes_does,
+        attacks::a_long_text_may_hold_a_placeholder,
+        attacks::two_disks_are_not_one,
+        attacks::an_image_is_pulled_as_what_the_container_is,
+        attacks::a_direct_volume_is_mounted_where_its_storage_is,
         denial::every_denial_names_the_container_and_a_field,
         changes::a_container_of_the_policy_is_created_and_one_that_differs_in_any_field_is_not,
     ];

@@ -114,6 +114,7 @@ fn doubtful_things_are_found_and_no_others() {
         "image-unproved",
         "exec-allowed",
         "files-unchecked",
+        "may-lack",
     ] {
         assert!(has(&plain, code), "{code}");
     }
