@@ -3,8 +3,6 @@
 
 mod data;
 
-use serde::Deserialize as _;
-
 pub(crate) use data::words;
 pub use data::{
     DocumentContainer, DocumentData, DocumentLinux, DocumentMount, DocumentNamespace, DocumentOci,

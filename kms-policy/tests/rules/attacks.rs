@@ -223,7 +223,7 @@ pub(crate) fn two_disks_are_not_one() {
     };
     let (_, uploads) = source(&request, "/uploads");
     let (place, _) = source(&request, "/plugins");
-    let mut one = request.clone();
+    let mut one = request;
     one["OCI"]["Mounts"][place]["source"] = uploads;
     assert!(!judged(profile, &data, &one));
 }
