@@ -17,7 +17,9 @@
 //! - [`explain`], [`diff`] and [`lint`] tell a person what is in a policy;
 //! - [`release`] is the policy of a key that only such a pod may have.
 //!
-//! Without the feature `registry` no network and no clock; files only where a path is given.
+//! Policies are made without network and clock, and files are read only where a path is given. The
+//! feature `evaluate` reads the system's clock, to stop rules after 10 seconds, and judges on
+//! a thread of its own; `registry` needs the network.
 //!
 //! ```no_run
 //! use kms_policy::Policy;

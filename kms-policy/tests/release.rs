@@ -96,6 +96,53 @@ fn flags_and_integers_are_the_same_as_texts_of_them() {
 }
 
 #[test]
+fn what_cannot_be_compared_exactly_is_neither_equal_nor_not() {
+    let huge = json!(u64::MAX);
+    for (value, claim, expected) in [
+        // Whole numbers are compared, however long.
+        (huge.to_string().into(), huge.clone(), Some(true)),
+        ("18446744073709551614".into(), huge.clone(), Some(false)),
+        (json!(-1), huge.clone(), Some(false)),
+        (json!(i64::MAX), huge, Some(false)),
+        ("9".repeat(30).into(), "9".repeat(30).into(), Some(true)),
+        (json!(1), "9".repeat(30).into(), Some(false)),
+        (json!("a"), json!(1), Some(false)),
+        (json!(1), json!("a"), Some(false)),
+        (json!(true), json!(1), Some(false)),
+        // Fractions, what is longer than JSON keeps, and numbers that are written otherwise.
+        (json!("1"), json!(1.0), None),
+        (json!(1), json!(1.0), None),
+        (json!("1.0"), json!(1.0), None),
+        (json!("a"), json!(1.5), None),
+        (
+            json!("18446744073709551616"),
+            json!(18_446_744_073_709_551_616.0),
+            None,
+        ),
+        (json!("1.0"), json!(1), None),
+        (json!("1e0"), json!(1), None),
+        (json!("01"), json!(1), None),
+        (json!(" 1"), json!(1), None),
+        (json!("9".repeat(60)), json!(1), None),
+        (json!(1), json!("1.0"), None),
+        (json!(1), json!("+1"), None),
+        (json!(1), json!("01"), None),
+    ] {
+        let found = ["equals", "notEquals"].map(|it| holds(it, value.clone(), claim.clone()));
+        let expected = [expected == Some(true), expected == Some(false)];
+        assert_eq!(found, expected, "{value} {claim}");
+    }
+    assert!(holds("greater", json!(i64::MAX), json!(u64::MAX)));
+    assert!(!holds("less", json!(i64::MAX), json!(u64::MAX)));
+    assert!(holds(
+        "lessOrEquals",
+        json!(u64::MAX.to_string()),
+        json!(u64::MAX)
+    ));
+    assert!(!holds("less", json!(2), json!(1.0)));
+}
+
+#[test]
 fn every_operator_does_what_it_is_called() {
     for (operator, smaller, same, greater) in [
         ("equals", false, true, false),
@@ -422,6 +469,127 @@ fn doubtful_policies_are_told() {
         {"claim": "x-ms-attestation-type", "equals": "sevsnpvm"},
     ]}]));
     assert!(codes(&either, None).contains(&"hostdata-missing"));
+}
+
+#[test]
+fn values_that_let_in_too_much_or_nothing_are_told() {
+    for (claim, value, expected) in [
+        ("x-ms-sevsnpvm-is-debuggable", json!("false"), None),
+        ("x-ms-sevsnpvm-is-debuggable", json!(false), None),
+        (
+            "x-ms-sevsnpvm-is-debuggable",
+            json!("true"),
+            Some("debuggable-allowed"),
+        ),
+        (
+            "x-ms-sevsnpvm-is-debuggable",
+            json!(true),
+            Some("debuggable-allowed"),
+        ),
+        (
+            "x-ms-sevsnpvm-is-debuggable",
+            json!("False"),
+            Some("debuggable-form"),
+        ),
+        (
+            "x-ms-sevsnpvm-is-debuggable",
+            json!(0),
+            Some("debuggable-form"),
+        ),
+        ("x-ms-sevsnpvm-vmpl", json!("0"), None),
+        ("x-ms-sevsnpvm-vmpl", json!(0), None),
+        ("x-ms-sevsnpvm-vmpl", json!("3"), Some("vmpl-unexpected")),
+        ("x-ms-sevsnpvm-vmpl", json!(1), Some("vmpl-unexpected")),
+        ("x-ms-sevsnpvm-vmpl", json!("00"), Some("vmpl-unexpected")),
+        (
+            "x-ms-compliance-status",
+            json!("azure-signed-katacc-uvm"),
+            None,
+        ),
+        ("x-ms-compliance-status", json!("azure-compliant-cvm"), None),
+        ("x-ms-compliance-status", json!("azure-compliant-uvm"), None),
+        (
+            "x-ms-compliance-status",
+            json!("whatever"),
+            Some("compliance-unknown"),
+        ),
+        (
+            "x-ms-compliance-status",
+            json!(true),
+            Some("compliance-unknown"),
+        ),
+        ("x-ms-sevsnpvm-hostdata", json!(HASH), None),
+        ("x-ms-sevsnpvm-hostdata", json!(0), Some("hostdata-form")),
+        ("x-ms-sevsnpvm-hostdata", json!(true), Some("hostdata-form")),
+        (
+            "x-ms-sevsnpvm-hostdata",
+            json!(&HASH[1..]),
+            Some("hostdata-form"),
+        ),
+        (
+            "x-ms-sevsnpvm-hostdata",
+            json!("0".repeat(64)),
+            Some("hostdata-zero"),
+        ),
+    ] {
+        for within in ["", "x-ms-isolation-tee."] {
+            let mut conditions: Vec<_> = claims()
+                .as_object()
+                .unwrap()
+                .iter()
+                .filter(|(name, _)| *name != "iss" && *name != claim)
+                .map(|(name, value)| json!({"claim": format!("{within}{name}"), "equals": value}))
+                .collect();
+            let one = json!({"claim": format!("{within}{claim}"), "equals": value});
+            conditions.push(one.clone());
+            let findings = lint(&policy(json!(conditions)), None);
+            let codes: Vec<_> = findings.iter().map(|finding| finding.code).collect();
+            assert_eq!(codes, expected.into_iter().collect::<Vec<_>>(), "{one}");
+        }
+    }
+    // With other operators, a value means something else.
+    let codes = |condition: Value| {
+        let findings = lint(&policy(json!([condition])), None);
+        findings
+            .into_iter()
+            .map(|it| it.code)
+            .filter(|code| !code.ends_with("-missing") && *code != "no-tee")
+            .collect::<Vec<_>>()
+    };
+    for (claim, operator, value, expected) in [
+        (
+            "x-ms-sevsnpvm-is-debuggable",
+            "notEquals",
+            json!("false"),
+            Some("debuggable-allowed"),
+        ),
+        (
+            "x-ms-sevsnpvm-is-debuggable",
+            "notEquals",
+            json!(true),
+            None,
+        ),
+        ("x-ms-sevsnpvm-is-debuggable", "exists", json!(true), None),
+        ("x-ms-sevsnpvm-hostdata", "exists", json!(true), None),
+        (
+            "x-ms-sevsnpvm-hostdata",
+            "notEquals",
+            json!("0".repeat(64)),
+            None,
+        ),
+        (
+            "x-ms-sevsnpvm-hostdata",
+            "notEquals",
+            json!("0"),
+            Some("hostdata-form"),
+        ),
+        ("x-ms-sevsnpvm-vmpl", "less", json!(1), None),
+    ] {
+        let expected: Vec<_> = core::iter::once("operator").chain(expected).collect();
+        let mut condition = json!({"claim": claim});
+        condition[operator] = value;
+        assert_eq!(codes(condition.clone()), expected, "{condition}");
+    }
 }
 
 proptest! {

@@ -8,7 +8,8 @@ use regorus::utils::limits::{ExecutionTimerConfig, PolicyLengthConfig};
 use serde_json::{Value, json};
 
 use super::request::Request;
-use super::shape;
+use super::stack::with_room;
+use super::{nesting, shape};
 use crate::generate::Profile;
 use crate::settings;
 use crate::{Error, ErrorKind, Policy};
@@ -85,8 +86,14 @@ impl Evaluator {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Rules`] if the agent's engine does not take it.
+    /// [`ErrorKind::Rules`] if the agent's engine does not take it, or it has brackets so deep, or so
+    /// many statements in one place, that the engine might not come back.
     pub fn new(profile: Profile, policy: &Policy) -> Result<Self, Error> {
+        nesting::check(policy.text())?;
+        with_room(|| Self::load(profile, policy))?
+    }
+
+    fn load(profile: Profile, policy: &Policy) -> Result<Self, Error> {
         let mut engine = regorus::Engine::new();
         engine.set_rego_v0(profile.is_rego_v0());
         engine.set_policy_length_config(LIMITS);
@@ -115,6 +122,10 @@ impl Evaluator {
     /// [`ErrorKind::Rules`] if the rules fail, answer with what the agent does not understand, or
     /// take over 10 seconds.
     pub fn judge(&mut self, request: &Request) -> Result<Decision, Error> {
+        with_room(|| self.decide(request))?
+    }
+
+    fn decide(&mut self, request: &Request) -> Result<Decision, Error> {
         let mut body = request.body().clone();
         shape::complete(request.kind(), &mut body, self.profile == Profile::Kata);
         self.engine.set_input(regorus::Value::from(body));
@@ -200,9 +211,20 @@ impl Evaluator {
             .value
             .to_json_str()
             .map_err(|error| faulty(&error))?;
-        let value = serde_json::from_str(&text)
-            .map_err(|error| Error::new(ErrorKind::Internal, error.to_string()))?;
+        let value = serde_json::from_str(&text).map_err(|error| {
+            let what = format!("the rules answer with what is no JSON for others: {error}");
+            Error::new(ErrorKind::Rules, what)
+        })?;
         Ok(Some(value))
+    }
+}
+
+/// What the engine holds may be nested as deep as it worked.
+impl Drop for Evaluator {
+    fn drop(&mut self) {
+        let engine = core::mem::take(&mut self.engine);
+        // Without a thread it is dropped here.
+        let _ = with_room(move || drop(engine));
     }
 }
 
@@ -211,4 +233,53 @@ fn faulty(error: &impl fmt::Display) -> Error {
         ErrorKind::Rules,
         format!("the engine does not take the policy: {error}"),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judged(policy: &str) -> Result<Decision, Error> {
+        let policy = Policy::from_text(format!("package agent_policy\n{policy}\n"));
+        let request = Request::parse("CopyFileRequest", "{}")?;
+        Evaluator::new(Profile::AksAzl3, &policy)?.judge(&request)
+    }
+
+    #[test]
+    fn brackets_do_not_overflow_the_stack() {
+        for (open, close) in [("[", "]"), ("{0:", "}"), ("[0,", "]"), ("- ", "")] {
+            let policy = format!("X := {}1{}", open.repeat(20_000), close.repeat(20_000));
+            let error = judged(&policy).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Rules, "{open}");
+            assert_eq!(error.path(), Some("line 2"), "{open}");
+        }
+    }
+
+    #[test]
+    fn rules_and_values_as_deep_as_they_may_be_do_not_overflow_the_stack() {
+        let chain = |depth: usize, open: &str, close: &str| {
+            let rules = (0..depth).map(|n| format!("r{n} = {open}r{}{close}\n", n + 1));
+            let rules: String = rules.collect();
+            judged(&format!("{rules}r{depth} = 1\nCopyFileRequest {{ r0 }}"))
+        };
+        let (open, close) = ("[0,".repeat(20), "]".repeat(20));
+        for (open, close) in [("", ""), (&*open, &*close), ("1+", "+1")] {
+            assert_eq!(chain(4000, open, close).unwrap().verdict, Verdict::Allowed);
+            assert_eq!(
+                chain(5000, open, close).unwrap_err().kind(),
+                ErrorKind::Rules
+            );
+        }
+        let statements = "[1][_]\n".repeat(4000);
+        let decision = judged(&format!("CopyFileRequest {{\n{statements}}}")).unwrap();
+        assert_eq!(decision.verdict, Verdict::Allowed);
+    }
+
+    #[test]
+    fn an_answer_that_is_too_deep_is_an_error_of_the_rules() {
+        let rules = (0..100).map(|n| format!("r{n} = [[r{}]]\n", n + 1));
+        let rules: String = rules.collect();
+        let error = judged(&format!("{rules}r100 = 1\nCopyFileRequest = r0")).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Rules);
+    }
 }

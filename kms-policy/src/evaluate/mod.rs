@@ -18,8 +18,10 @@
 
 mod denial;
 mod engine;
+mod nesting;
 mod request;
 mod shape;
+mod stack;
 
 pub use denial::{Denial, Difference, explain_denial};
 pub use engine::{Decision, Evaluator, Verdict};

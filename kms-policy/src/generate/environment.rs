@@ -1,7 +1,8 @@
 //! Variables of a process.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
+use super::budget::Budget;
 use super::{Inputs, Profile, names};
 use crate::image::ImageConfig;
 use crate::manifest::{Container, EnvFrom, EnvValue, EnvVar, KeyOf, Workload};
@@ -27,31 +28,35 @@ impl Environment<'_> {
         &self,
         image: &ImageConfig,
         container: Option<&Container>,
+        budget: &mut Budget,
     ) -> Result<Vec<String>, Error> {
-        let mut env = match &image.env {
+        let mut list = match &image.env {
             Some(env) => env.clone(),
             None => vec![DEFAULT_PATH.to_owned()],
         };
         if let Some(container) = container {
             if container.tty {
-                env.push("TERM=xterm".to_owned());
+                list.push("TERM=xterm".to_owned());
             }
-            env.push("HOSTNAME=$(host-name)".to_owned());
+            list.push("HOSTNAME=$(host-name)".to_owned());
+            let mut env = Variables::of(list, budget)?;
             for variable in &container.env {
                 if let Some(value) = self.value(variable)? {
-                    add(&mut env, format!("{}={value}", variable.name));
+                    env.add(&variable.name, &value)?;
                 }
             }
             for from in &container.env_from {
                 self.all_of(from, &mut env)?;
             }
+            list = env.list;
         }
-        substitute_variables(&mut env)?;
+        substitute_variables(&mut list)?;
+        let mut env = Variables::of(list, budget)?;
         let settings = self.settings.container(container.is_none());
         for variable in &settings.process.env {
-            add(&mut env, variable.clone());
+            env.add_whole(variable.clone())?;
         }
-        Ok(env)
+        Ok(env.list)
     }
 
     /// The value of a variable; none if it need not be there.
@@ -79,11 +84,11 @@ impl Environment<'_> {
         }
     }
 
-    fn all_of(&self, from: &EnvFrom, env: &mut Vec<String>) -> Result<(), Error> {
+    fn all_of(&self, from: &EnvFrom, env: &mut Variables<'_>) -> Result<(), Error> {
         match self.inputs.entries(&from.name, from.is_secret) {
             Some(entries) => {
                 for (name, value) in &entries.data {
-                    add(env, format!("{}{name}={value}", from.prefix));
+                    env.add(&format!("{}{name}", from.prefix), value)?;
                 }
                 Ok(())
             }
@@ -185,10 +190,37 @@ fn missing_entries(name: &str, key: Option<&str>, is_secret: bool) -> Error {
         .with_remedy("give the file that it is in, by --config-file, or in the same file")
 }
 
-/// Adds a variable that is not there in the same words.
-fn add(env: &mut Vec<String>, variable: String) {
-    if !env.contains(&variable) {
-        env.push(variable);
+/// Variables in their order, and which there are.
+struct Variables<'b> {
+    list: Vec<String>,
+    known: HashSet<String>,
+    budget: &'b mut Budget,
+}
+
+impl<'b> Variables<'b> {
+    fn of(list: Vec<String>, budget: &'b mut Budget) -> Result<Self, Error> {
+        let len = list.iter().map(String::len);
+        budget.take(len.fold(0, usize::saturating_add))?;
+        Ok(Self {
+            known: list.iter().cloned().collect(),
+            list,
+            budget,
+        })
+    }
+
+    fn add(&mut self, name: &str, value: &str) -> Result<(), Error> {
+        self.add_whole(format!("{name}={value}"))
+    }
+
+    /// Adds a variable that is not there in the same words. It counts even if it is: a list may be
+    /// named as often as one likes.
+    fn add_whole(&mut self, variable: String) -> Result<(), Error> {
+        self.budget.take(variable.len())?;
+        if !self.known.contains(&variable) {
+            self.known.insert(variable.clone());
+            self.list.push(variable);
+        }
+        Ok(())
     }
 }
 
@@ -485,5 +517,33 @@ mod tests {
         values.extend((1..60).map(|n| format!("A{n}=$(A{m})$(A{m})", m = n - 1)));
         let error = substitute_variables(&mut values).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Manifest);
+    }
+
+    #[test]
+    fn many_variables_take_no_longer_than_they_are() {
+        // Each compared with all others would be twenty thousand million comparisons.
+        let mut budget = Budget::of_workload();
+        let mut env = Variables::of(vec!["A0=".to_owned()], &mut budget).unwrap();
+        for round in 0..2 {
+            for number in 0..200_000 {
+                env.add(&format!("A{number}"), "").unwrap();
+            }
+            assert_eq!(env.list.len(), 200_000, "{round}");
+        }
+        assert_eq!(env.list[..2], ["A0=", "A1="]);
+        assert_eq!(env.list.last().unwrap(), "A199999=");
+    }
+
+    #[test]
+    fn a_list_that_is_named_again_and_again_is_refused() {
+        let text = "x".repeat(64 * 1024);
+        let config = format!("{{kind: ConfigMap, metadata: {{name: m}}, data: {{a: {text}}}}}");
+        let from = vec!["{configMapRef: {name: m}}"; 300].join(", ");
+        let named = Sample::new(Profile::AksAzl3)
+            .with(&config)
+            .container(&format!("envFrom: [{from}]"));
+        let error = named.refused();
+        assert_eq!(error.kind(), ErrorKind::Manifest);
+        assert!(error.message().contains("over 16 MiB"), "{error}");
     }
 }

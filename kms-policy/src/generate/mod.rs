@@ -1,5 +1,6 @@
 //! Policy data of a pod.
 
+mod budget;
 mod data;
 mod devices;
 mod environment;
@@ -21,6 +22,7 @@ pub use data::{
 };
 pub use sections::Section;
 
+use budget::Budget;
 use environment::Environment;
 use volumes::Volumes;
 
@@ -194,15 +196,18 @@ impl<'a> Generator<'a> {
     ///
     /// [`ErrorKind::Image`] if an image has no facts, or too few; [`ErrorKind::Settings`] if the
     /// settings lack something; [`ErrorKind::Unsupported`] and [`ErrorKind::Manifest`] if a field
-    /// asks for what the policy could not check.
+    /// asks for what the policy could not check; [`ErrorKind::Manifest`] also if all containers
+    /// become over 16 MiB.
     pub fn policy_data(&self, workload: &Workload) -> Result<PolicyData, Error> {
-        let mut containers = vec![self.container(workload, None)?];
+        let mut budget = Budget::of_workload();
+        let pod = &workload.pod;
         // The data has the init containers in reverse: each was put in behind the pause container.
-        for container in workload.pod.init_containers.iter().rev() {
-            containers.push(self.container(workload, Some(container))?);
-        }
-        for container in &workload.pod.containers {
-            containers.push(self.container(workload, Some(container))?);
+        let own = pod.init_containers.iter().rev().chain(&pod.containers);
+        let mut containers = Vec::new();
+        for container in core::iter::once(None).chain(own.map(Some)) {
+            let made = self.container(workload, container, &mut budget)?;
+            budget.take_json(&made)?;
+            containers.push(made);
         }
         Ok(PolicyData {
             containers,
@@ -269,6 +274,7 @@ impl<'a> Generator<'a> {
         &self,
         workload: &Workload,
         container: Option<&Container>,
+        budget: &mut Budget,
     ) -> Result<ContainerData, Error> {
         let settings = self.settings.container(container.is_none());
         let image = container.map_or_else(|| self.pause_image(), |container| &*container.image);
@@ -301,7 +307,7 @@ impl<'a> Generator<'a> {
             inputs: &self.inputs,
             workload,
         };
-        let process = process::process(&environment, image, facts, container)?;
+        let process = process::process(&environment, image, facts, container, budget)?;
         let is_aks_3_15 = self.profile == Profile::Aks3_15;
         let env_map = is_aks_3_15.then(|| environment::by_name(&process.env));
         let config = &self.settings.typed.kata_config;
@@ -609,5 +615,26 @@ mod tests {
         );
         assert_eq!(data["common"].get("image_layer_verification"), None);
         assert_eq!(data["cluster_config"]["guest_pull"], true);
+    }
+
+    #[test]
+    fn all_containers_of_a_workload_have_one_budget() {
+        let note = format!(
+            "{{name: web, annotations: {{n: {}}}}}",
+            "x".repeat(1024 * 1024)
+        );
+        let sample = |others: usize| {
+            let one = format!("{{name: i, image: {IMAGE}}}");
+            Sample::new(Profile::AksAzl3)
+                .metadata(String::leak(note.clone()))
+                .pod(&format!(
+                    "initContainers: [{}]",
+                    vec![&*one; others].join(", ")
+                ))
+        };
+        assert!(sample(10).data().is_ok());
+        let error = sample(20).refused();
+        assert_eq!(error.kind(), ErrorKind::Manifest);
+        assert!(error.message().contains("over 16 MiB"), "{error}");
     }
 }

@@ -1,6 +1,9 @@
 //! The process of a container.
 
+use std::collections::HashSet;
+
 use super::Profile;
+use super::budget::Budget;
 use super::data::{CapabilitySets, Process};
 use super::environment::{self, Environment};
 use super::user::user;
@@ -14,6 +17,7 @@ pub(super) fn process(
     image: &str,
     facts: &ImageFacts,
     container: Option<&Container>,
+    budget: &mut Budget,
 ) -> Result<Process, Error> {
     let Environment {
         settings,
@@ -21,7 +25,7 @@ pub(super) fn process(
         workload,
         ..
     } = *environment;
-    let env = environment.variables(&facts.config, container)?;
+    let env = environment.variables(&facts.config, container, budget)?;
     let mut args = words(facts, container);
     for word in &settings.container(container.is_none()).process.args {
         if !args.contains(word) {
@@ -102,13 +106,15 @@ fn adjust(names: &mut Vec<String>, all: &[String], security: &ContainerSecurity)
             names.retain(|known| *known != name);
         }
     }
+    let mut known: HashSet<_> = names.iter().cloned().collect();
     for name in &security.added_capabilities {
         if name.eq_ignore_ascii_case("ALL") {
             *names = all.to_vec();
+            known = all.iter().cloned().collect();
             continue;
         }
         let name = with_prefix(name);
-        if !names.contains(&name) {
+        if known.insert(name.clone()) {
             names.push(name);
         }
     }

@@ -100,7 +100,8 @@ impl ReleasePolicy {
     ///
     /// A claim that is missing fulfils nothing but `exists: false`. `"true"` and `"false"` are the
     /// same as the flags, and a decimal text is the same as the integer; other texts are compared
-    /// letter by letter. The issuer is the claim `iss`; slashes at the end do not count.
+    /// letter by letter. What cannot be compared exactly, such as a fraction, is neither equal nor
+    /// unequal. The issuer is the claim `iss`; slashes at the end do not count.
     #[must_use]
     pub fn evaluate(&self, claims: &Value) -> ReleaseTrace {
         let issuer = claims.get("iss").and_then(Value::as_str);
@@ -211,20 +212,34 @@ const fn is_ordered(operator: Operator, order: Ordering) -> bool {
     }
 }
 
-/// Whether a claim is a value; none if a list or object is compared, which the grammar does not have.
+/// Whether a claim is a value; none if they cannot be compared exactly: lists and objects, which the
+/// grammar does not have, fractions, and numbers that are written otherwise than integers are.
 fn is_equal(value: &Scalar, claim: &Value) -> Option<bool> {
     match claim {
         Value::Bool(claim) => Some(as_flag(value) == Some(*claim)),
         Value::Number(_) => {
-            let claim = integer_of_claim(claim);
-            Some(claim.is_some() && claim == as_integer(value))
+            let claim = integer_of_claim(claim)?;
+            match value {
+                Scalar::Integer(number) => Some(i128::from(*number) == claim),
+                Scalar::Text(text) => is_integer(text, claim),
+                Scalar::Flag(_) => Some(false),
+            }
         }
-        Value::String(claim) => Some(match value {
-            Scalar::Text(text) => text == claim,
-            Scalar::Integer(number) => integer(claim) == Some(*number),
-            Scalar::Flag(flag) => flag_of(claim) == Some(*flag),
-        }),
+        Value::String(claim) => match value {
+            Scalar::Text(text) => Some(text == claim),
+            Scalar::Integer(number) => is_integer(claim, i128::from(*number)),
+            Scalar::Flag(flag) => Some(flag_of(claim) == Some(*flag)),
+        },
         Value::Null | Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+/// Whether a text is an integer; none if it may be a number and is not written as integers are.
+fn is_integer(text: &str, number: i128) -> Option<bool> {
+    match integer(text) {
+        Some(integer) => Some(integer == number),
+        None if text.trim().parse::<f64>().is_ok() => None,
+        None => Some(false),
     }
 }
 
@@ -244,24 +259,28 @@ fn flag_of(text: &str) -> Option<bool> {
     }
 }
 
-fn as_integer(value: &Scalar) -> Option<i64> {
+fn as_integer(value: &Scalar) -> Option<i128> {
     match value {
-        Scalar::Integer(number) => Some(*number),
+        Scalar::Integer(number) => Some(i128::from(*number)),
         Scalar::Text(text) => integer(text),
         Scalar::Flag(_) => None,
     }
 }
 
-fn integer_of_claim(claim: &Value) -> Option<i64> {
+/// JSON has no whole number over 64 bits that keeps its digits.
+fn integer_of_claim(claim: &Value) -> Option<i128> {
     match claim {
-        Value::Number(number) => number.as_i64(),
+        Value::Number(number) => {
+            let signed = number.as_i64().map(i128::from);
+            signed.or_else(|| number.as_u64().map(i128::from))
+        }
         Value::String(text) => integer(text),
         _ => None,
     }
 }
 
 /// A decimal text, without plus sign, spaces or zeros before it.
-fn integer(text: &str) -> Option<i64> {
-    let number: i64 = text.parse().ok()?;
+fn integer(text: &str) -> Option<i128> {
+    let number: i128 = text.parse().ok()?;
     (number.to_string() == text).then_some(number)
 }

@@ -66,9 +66,12 @@ pub fn lint(policy: &ReleasePolicy, immutable: Option<bool>) -> Vec<ReleaseFindi
     findings
 }
 
+/// The part of a token that has the claims of the hardware, for virtual machines.
+const WITHIN_MACHINES: &str = "x-ms-isolation-tee.";
+
 /// What a claim is called at the top, and within the part that guests of virtual machines have.
 fn is_claim(condition: &ClaimCondition, name: &str) -> bool {
-    let tee = condition.claim.strip_prefix("x-ms-isolation-tee.");
+    let tee = condition.claim.strip_prefix(WITHIN_MACHINES);
     tee.unwrap_or(&condition.claim) == name
 }
 
@@ -135,27 +138,91 @@ fn conditions(all: &Condition, find: &mut dyn FnMut(&'static str, String)) {
                 ),
             );
         }
-        let Scalar::Text(text) = &one.value else {
-            return;
-        };
-        let is_digit = |digit: u8| matches!(digit, b'0'..=b'9' | b'a'..=b'f');
-        let is_hash = text.len() == 64 && text.bytes().all(is_digit);
-        if is_claim(one, "x-ms-sevsnpvm-hostdata") && !is_hash {
-            find(
-                "hostdata-form",
-                format!("`{text}` is not 64 lower-case hexadecimal digits, and so never the claim"),
-            );
-        }
-        if is_claim(one, "x-ms-sevsnpvm-hostdata")
-            && is_hash
-            && text.bytes().all(|digit| digit == b'0')
-        {
-            find(
-                "hostdata-zero",
-                "zero is the hash of every pod without a policy".to_owned(),
-            );
+        if let Some((code, message)) = value(one) {
+            find(code, message);
         }
     });
+}
+
+/// What the service says of the guests that it knows: of AKS, of Container Instances, and of virtual
+/// machines.
+const COMPLIANT: [&str; 3] = [
+    "azure-signed-katacc-uvm",
+    "azure-compliant-uvm",
+    "azure-compliant-cvm",
+];
+
+/// What is wrong with the value that a claim of the hardware is compared with.
+fn value(one: &ClaimCondition) -> Option<(&'static str, String)> {
+    let is_equals = match one.operator {
+        Operator::Equals => true,
+        Operator::NotEquals => false,
+        _ => return None,
+    };
+    let flag = match &one.value {
+        Scalar::Flag(flag) => Some(*flag),
+        Scalar::Text(text) => text.parse().ok(),
+        Scalar::Integer(_) => None,
+    };
+    let name = one.claim.strip_prefix(WITHIN_MACHINES);
+    match name.unwrap_or(&one.claim) {
+        "x-ms-sevsnpvm-hostdata" => hostdata(one, is_equals),
+        "x-ms-sevsnpvm-is-debuggable" => match flag {
+            None => Some((
+                "debuggable-form",
+                format!(
+                    "{} is neither true nor false, and so never the claim",
+                    one.value
+                ),
+            )),
+            Some(flag) if flag == is_equals => Some((
+                "debuggable-allowed",
+                format!("`{one}`: a guest whose memory the host may read gets the key"),
+            )),
+            Some(_) => None,
+        },
+        "x-ms-sevsnpvm-vmpl" if is_equals && !is_zero(&one.value) => Some((
+            "vmpl-unexpected",
+            format!(
+                "`{one}`: the guest's firmware reports level 0; others are of software below it"
+            ),
+        )),
+        "x-ms-compliance-status"
+            if is_equals && !COMPLIANT.iter().any(|status| is_text(one, status)) =>
+        {
+            Some((
+                "compliance-unknown",
+                format!(
+                    "`{one}`: the service is known to say {} alone",
+                    COMPLIANT.join(" or ")
+                ),
+            ))
+        }
+        _ => None,
+    }
+}
+
+fn hostdata(one: &ClaimCondition, is_equals: bool) -> Option<(&'static str, String)> {
+    let is_digit = |digit: u8| matches!(digit, b'0'..=b'9' | b'a'..=b'f');
+    match &one.value {
+        Scalar::Text(text) if text.len() == 64 && text.bytes().all(is_digit) => {
+            let is_zero = is_equals && text.bytes().all(|digit| digit == b'0');
+            let message = "zero is the hash of every pod without a policy";
+            is_zero.then(|| ("hostdata-zero", message.to_owned()))
+        }
+        other => Some((
+            "hostdata-form",
+            format!("{other} is not 64 lower-case hexadecimal digits, and so never the claim"),
+        )),
+    }
+}
+
+fn is_zero(value: &Scalar) -> bool {
+    match value {
+        Scalar::Integer(number) => *number == 0,
+        Scalar::Text(text) => text == "0",
+        Scalar::Flag(_) => false,
+    }
 }
 
 fn is_text(condition: &ClaimCondition, text: &str) -> bool {

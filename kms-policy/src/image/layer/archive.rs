@@ -11,8 +11,11 @@ use super::broken;
 use crate::{Error, ErrorKind};
 
 pub(in crate::image) const BLOCK: u64 = 512;
-/// The longest name of a member or of a link's target, and the longest list of PAX records, in bytes.
-/// Linux has no path over 4096; records hold extended attributes, which have at most 64 KiB each.
+/// The longest path of a member or of a link's target, in bytes: `PATH_MAX` of Linux. One of megabytes
+/// would make a directory of each of its components.
+const MAX_PATH: usize = 4096;
+/// The longest list of PAX records, in bytes: they hold extended attributes of at most 64 KiB each. Also
+/// as much as is read of a long name before it is refused.
 const MAX_EXTENSION: u64 = 4 * 1024 * 1024;
 
 /// Bytes in order.
@@ -121,12 +124,17 @@ impl<S: Stream> Entries<S> {
             let link = link.or_else(|| record(pax, b"linkpath"));
             let path = described.path.map(without_end);
             let path = path.or_else(|| record(pax, b"path"));
+            let path = path.unwrap_or_else(|| header.path_bytes().into_owned());
+            let link = link.or_else(|| header.link_name_bytes().map(|name| name.into_owned()));
+            if path.len().max(link.as_ref().map_or(0, Vec::len)) > MAX_PATH {
+                return Err(bad("has a path or a link's target of over 4096 bytes"));
+            }
             return Ok(Some(Entry {
                 header_at,
                 data_at,
                 size,
-                path: path.unwrap_or_else(|| header.path_bytes().into_owned()),
-                link: link.or_else(|| header.link_name_bytes().map(|name| name.into_owned())),
+                path,
+                link,
                 header,
             }));
         }

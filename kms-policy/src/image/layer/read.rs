@@ -170,7 +170,7 @@ impl Layer {
         };
         if let Some(id) = found.filter(|id| *id != ROOT && is_file(*id)) {
             let directory = self.tree.directory(parents)?;
-            self.tree.link(directory, name, id);
+            self.tree.link(directory, name, id)?;
         }
         Ok(())
     }
@@ -345,5 +345,44 @@ mod tests {
             LayerSummary::read(&*flipped).unwrap_err().kind(),
             ErrorKind::Image
         );
+    }
+
+    /// A tar with one member, which a PAX record gives a path or a link's target.
+    fn with_pax(kind: tar::EntryType, key: &str, value: &str) -> Vec<u8> {
+        let mut builder = tar::Builder::new(Vec::new());
+        builder
+            .append_pax_extensions([(key, value.as_bytes())])
+            .unwrap();
+        let mut header = tar::Header::new_ustar();
+        header.set_entry_type(kind);
+        header.set_path("a").unwrap();
+        header.set_size(0);
+        header.set_mode(0o644);
+        header.set_mtime(0);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_cksum();
+        builder.append(&header, io::empty()).unwrap();
+        builder.into_inner().unwrap()
+    }
+
+    #[test]
+    fn paths_and_targets_are_no_longer_than_linux_has_them() {
+        use tar::EntryType as T;
+        for (kind, key) in [
+            (T::Regular, "path"),
+            (T::Symlink, "linkpath"),
+            (T::Link, "linkpath"),
+        ] {
+            let named =
+                |len: usize| LayerSummary::read(&*with_pax(kind, key, &"a/".repeat(len / 2)));
+            assert!(named(4096).is_ok(), "{key}");
+            let error = named(4098).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Image, "{key}");
+            assert!(error.message().contains("4096 bytes"), "{error}");
+        }
+        let long = format!("{}b", "a/".repeat(2048));
+        let error = LayerSummary::read(&*tar(&[(&long, T::Regular, "")])).unwrap_err();
+        assert!(error.message().contains("4096 bytes"), "{error}");
     }
 }

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use crate::{Error, ErrorKind};
 
-/// The most files of one layer.
-const MAX_NODES: usize = 8 * 1024 * 1024;
+/// The most files of one layer, with directories and with every further name of a file. A directory
+/// takes some 500 bytes of memory.
+const MAX_FILES: usize = 2 * 1024 * 1024;
 /// The most bytes of names and link targets of one layer.
-const MAX_NAME_BYTES: usize = 1024 * 1024 * 1024;
+const MAX_NAME_BYTES: usize = 256 * 1024 * 1024;
 
 /// File types and permissions, as in `stat`.
 pub(super) const S_IFREG: u16 = 0o100_000;
@@ -63,7 +64,30 @@ pub(super) struct Node {
 #[derive(Debug)]
 pub(super) struct Tree {
     nodes: Vec<Node>,
+    /// What was ever put into it, even if it was overwritten.
+    taken: Taken,
+}
+
+/// How much of what a layer may hold is taken.
+#[derive(Clone, Copy, Debug, Default)]
+struct Taken {
+    files: usize,
     name_bytes: usize,
+}
+
+impl Taken {
+    /// Counts a name, before there is memory taken for it.
+    fn count(&mut self, name_bytes: usize) -> Result<(), Error> {
+        self.files = self.files.saturating_add(1);
+        self.name_bytes = self.name_bytes.saturating_add(name_bytes);
+        if self.files > MAX_FILES || self.name_bytes > MAX_NAME_BYTES {
+            return Err(Error::new(
+                ErrorKind::Image,
+                "a layer holds over 2,097,152 files, or over 256 MiB of names",
+            ));
+        }
+        Ok(())
+    }
 }
 
 pub(super) const ROOT: NodeId = 0;
@@ -76,7 +100,7 @@ impl Tree {
         };
         Self {
             nodes: vec![root],
-            name_bytes: 0,
+            taken: Taken::default(),
         }
     }
 
@@ -116,25 +140,24 @@ impl Tree {
         inode: Inode,
     ) -> Result<NodeId, Error> {
         let id = self.nodes.len();
-        self.name_bytes = self.name_bytes.saturating_add(name.len());
         let target = inode.long_target.as_ref().map_or(0, Vec::len);
-        self.name_bytes = self.name_bytes.saturating_add(target);
-        if id >= MAX_NODES || self.name_bytes > MAX_NAME_BYTES {
-            return Err(Error::new(
-                ErrorKind::Image,
-                "a layer holds over 8,388,608 files, or over 1 GiB of names",
-            ));
-        }
+        self.taken.count(name.len().saturating_add(target))?;
         self.nodes.push(Node {
             inode,
             children: BTreeMap::new(),
         });
-        self.link(parent, name, id);
+        self.name(parent, name, id);
         Ok(id)
     }
 
-    /// Gives a file a further name.
-    pub(super) fn link(&mut self, parent: NodeId, name: &[u8], id: NodeId) {
+    /// Gives a file a further name. It counts as a file.
+    pub(super) fn link(&mut self, parent: NodeId, name: &[u8], id: NodeId) -> Result<(), Error> {
+        self.taken.count(name.len())?;
+        self.name(parent, name, id);
+        Ok(())
+    }
+
+    fn name(&mut self, parent: NodeId, name: &[u8], id: NodeId) {
         if let Some(node) = self.nodes.get_mut(parent) {
             node.children.insert(name.to_vec(), id);
         }
@@ -193,5 +216,31 @@ mod tests {
         tree.put(ROOT, b"a", Inode::default()).unwrap();
         assert!(tree.find(&[b"a"]).is_some());
         assert!(tree.find(&[b"a", b"b"]).is_none());
+    }
+
+    #[test]
+    fn further_names_of_a_file_count_like_files() {
+        let mut tree = Tree::new();
+        let file = tree.put(ROOT, b"a", Inode::default()).unwrap();
+        // One is left, of the files or of the bytes.
+        tree.taken.files = MAX_FILES - 1;
+        tree.link(ROOT, b"b", file).unwrap();
+        assert!(tree.link(ROOT, b"c", file).is_err());
+        assert!(tree.find(&[b"c"]).is_none());
+        assert!(tree.put(ROOT, b"d", Inode::default()).is_err());
+        assert!(tree.directory(&[b"e"]).is_err());
+        tree.taken = Taken {
+            files: 0,
+            name_bytes: MAX_NAME_BYTES - 2,
+        };
+        tree.link(ROOT, b"fg", file).unwrap();
+        let error = tree.link(ROOT, b"h", file).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Image);
+        tree.taken.name_bytes = MAX_NAME_BYTES - 2;
+        let link = Inode {
+            long_target: Some(b"12".to_vec()),
+            ..Inode::default()
+        };
+        assert!(tree.put(ROOT, b"i", link).is_err());
     }
 }
