@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use kms::cluster::{ClusterSource, KekArgument};
+use kms::cluster::{ClusterSource, KekArgument, ROTATION_CHECKPOINT};
 use kms::provider::{Environment, ProviderUri};
 use kms::rotation::{
     ClusterObjects, ClusterObjectsOptions, Driver, DriverOptions, News, Outcome, Parts,
@@ -23,9 +23,6 @@ use crate::command::cluster::etcd_options;
 use crate::command::print_line;
 use crate::command::replicas::replicas;
 use crate::command::signals::StopSignals;
-
-/// Where a pass over all objects keeps its place.
-const CHECKPOINT: &str = "/kms/rotation-checkpoint";
 
 pub(super) async fn run(args: Watch, clock: Arc<dyn Clock>) -> Result<(), Failure> {
     let driver = driver(&args, &clock).await?;
@@ -81,7 +78,7 @@ async fn driver(args: &Watch, clock: &Arc<dyn Clock>) -> Result<Driver, Failure>
     )?;
     options.etcd_prefix.clone_from(&args.etcd_prefix);
     options.rate = args.rate;
-    options.checkpoint = Some(ObjectKey::new(CHECKPOINT)?);
+    options.checkpoint = Some(ObjectKey::new(ROTATION_CHECKPOINT)?);
     options.backups = args
         .backup
         .iter()
