@@ -59,12 +59,12 @@ pub fn read_value(
 ) -> Result<StoredInput, Failure> {
     let bytes = read_bytes(path, MAX_VALUE_INPUT)?;
     decode(&bytes, encoding, etcd_key)
-        .and_then(StoredInput::is_not_empty)
+        .and_then(StoredInput::unless_empty)
         .map_err(|failure| failure.at(name_of(path)))
 }
 
 impl StoredInput {
-    fn is_not_empty(self) -> Result<Self, Failure> {
+    fn unless_empty(self) -> Result<Self, Failure> {
         if !self.value.is_empty() {
             return Ok(self);
         }

@@ -54,7 +54,9 @@ fn where_a_rotation_stands_is_no_object() {
     assert!(census.text().contains("4 keys are not"));
     assert!(census.text().contains("; 3 of them"), "{}", census.text());
     // The figures of the JSON count keys, whosever they are.
-    let json = kms(&["census", "--etcd", server.url(), "--json"]).ok().json();
+    let json = kms(&["census", "--etcd", server.url(), "--json"])
+        .ok()
+        .json();
     assert_eq!(json["live"]["keys"], 5);
     assert_eq!(json.get("own_keys"), None);
 }

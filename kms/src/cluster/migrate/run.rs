@@ -88,7 +88,7 @@ pub async fn migrate(
         made = made.with_kms(name, shared);
     }
     let reencryptors = ConfiguredReencryptors::new(&config, &options.scope, &made)?;
-    is_right_prefix(store, options.scope.etcd_prefix()).await?;
+    check_prefix(store, options.scope.etcd_prefix()).await?;
     let found = preflight(&reencryptors, &replicas, &clock).await?;
     for what in &found.unchecked {
         notice(&format!("not checked: {what}"));
@@ -132,7 +132,7 @@ pub async fn migrate(
 
 /// Refuses a prefix under which there is nothing, if there is something elsewhere: it is not the
 /// one that API servers write under, and a migration of nothing would seem to have succeeded.
-async fn is_right_prefix(store: &dyn LeaseStore, etcd_prefix: &str) -> Result<(), Failure> {
+async fn check_prefix(store: &dyn LeaseStore, etcd_prefix: &str) -> Result<(), Failure> {
     let root = match etcd_prefix {
         "/" => "/".to_owned(),
         prefix => format!("{prefix}/"),
