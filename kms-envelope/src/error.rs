@@ -18,8 +18,11 @@ pub enum ErrorKind {
     Crypto,
     /// The KMS provider failed; the source is its [`kms_core::Error`].
     Provider,
-    /// The KMS broke a rule of its API: another key id than its Status, an answer over the limits.
+    /// The KMS broke a rule of its API, such as an answer over the limits.
     Protocol,
+    /// The KMS encrypts with another key than its Status tells. It is so for a moment when the key
+    /// is rotated.
+    KeyIdMismatch,
     /// There is no KMS state to write with or to judge staleness by: never established, or expired.
     NotReady,
     /// This build lacks what the data needs, or the format does not allow what was asked.
@@ -41,6 +44,7 @@ impl ErrorKind {
             Self::Crypto => "crypto",
             Self::Provider => "provider",
             Self::Protocol => "protocol",
+            Self::KeyIdMismatch => "key_id_mismatch",
             Self::NotReady => "not_ready",
             Self::Unsupported => "unsupported",
             Self::Checkpoint => "checkpoint",
@@ -62,6 +66,9 @@ impl ErrorKind {
             }
             Self::Provider => "check the KMS provider",
             Self::Protocol => "check the KMS plugin's version and health",
+            Self::KeyIdMismatch => {
+                "try again: the key is being rotated; if it stays so, check the KMS plugin's version and health"
+            }
             Self::NotReady => "check that the KMS answers Status and Encrypt, then try again",
             Self::Unsupported => {
                 "use a build with the feature that is named, or keep to the limit that is"
@@ -135,7 +142,7 @@ impl Error {
     pub fn is_retryable(&self) -> bool {
         match &self.0.source {
             Some(source) => source.is_retryable(),
-            None => self.0.kind == ErrorKind::NotReady,
+            None => matches!(self.0.kind, ErrorKind::NotReady | ErrorKind::KeyIdMismatch),
         }
     }
 

@@ -15,6 +15,8 @@ struct Inner {
 
 /// The kind of a [`Failure`] by which the command itself was called wrongly.
 const USAGE: &str = "usage";
+/// The kind of a [`Failure`] by which something waits for somebody.
+const WAITS: &str = "waits";
 
 impl Failure {
     /// A failure of a kind named in lower case, such as `io`.
@@ -32,6 +34,12 @@ impl Failure {
     #[must_use]
     pub fn usage(message: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self::new(USAGE, message, remedy)
+    }
+
+    /// All that could be done was done, and somebody has to do something before it goes on.
+    #[must_use]
+    pub fn waits(message: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self::new(WAITS, message, remedy)
     }
 
     /// A file or socket operation failed; `what` says which, such as `reading /etc/x`.
@@ -91,6 +99,12 @@ impl Failure {
     #[must_use]
     pub fn is_usage(&self) -> bool {
         self.0.kind == USAGE
+    }
+
+    /// Whether something waits for somebody, which has an exit code of its own.
+    #[must_use]
+    pub fn is_waiting(&self) -> bool {
+        self.0.kind == WAITS
     }
 }
 

@@ -50,14 +50,30 @@ pub struct StoredInput {
 /// # Errors
 ///
 /// A [`Failure`] that names the file: it cannot be read, is over 64 MiB, is not in this encoding,
-/// or does not hold the etcd key.
+/// does not hold the etcd key, or holds no value. Nothing is stored as no bytes at all: that is what
+/// a tool writes of a key that is not there.
 pub fn read_value(
     path: &Path,
     encoding: Encoding,
     etcd_key: Option<&[u8]>,
 ) -> Result<StoredInput, Failure> {
     let bytes = read_bytes(path, MAX_VALUE_INPUT)?;
-    decode(&bytes, encoding, etcd_key).map_err(|failure| failure.at(name_of(path)))
+    decode(&bytes, encoding, etcd_key)
+        .and_then(StoredInput::unless_empty)
+        .map_err(|failure| failure.at(name_of(path)))
+}
+
+impl StoredInput {
+    fn unless_empty(self) -> Result<Self, Failure> {
+        if !self.value.is_empty() {
+            return Ok(self);
+        }
+        Err(Failure::new(
+            "invalid_input",
+            "the value is empty",
+            "check that the key is there, and that its value was asked for: etcdctl writes nothing of a key that it does not find, and no value with --keys-only",
+        ))
+    }
 }
 
 /// Reads a text file of at most 1 MiB that may hold secrets, or standard input if the path is `-`.

@@ -161,7 +161,7 @@ fn an_encrypt_under_another_key_id_is_thrown_away() {
     let cluster = cluster();
     cluster.plugin.rotate_to("key-2");
     *cluster.plugin.wraps_as.lock().unwrap() = Some("key-1".to_owned());
-    assert_eq!(cluster.refresh(), Err(ErrorKind::Protocol));
+    assert_eq!(cluster.refresh(), Err(ErrorKind::KeyIdMismatch));
     let value = cluster.write(b"x");
     assert_eq!(cluster.read(&value), Ok(false), "still under key-1");
     cluster.advance(TTL);

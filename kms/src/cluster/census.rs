@@ -14,6 +14,7 @@ use serde::Serialize;
 use tokio::runtime::Handle;
 
 use super::checker::Checker;
+use super::own::is_own_key;
 use super::verify::{Verifier, check_plugins};
 use super::{ClusterSource, ObjectOpener, Verification};
 use crate::Failure;
@@ -68,6 +69,10 @@ pub struct CensusOutcome {
     /// What was found.
     #[serde(flatten)]
     pub report: CensusReport,
+    /// Of the live keys that are not under the API server's prefix, those under which this software
+    /// keeps where a migration or a rotation stands. Not in the JSON.
+    #[serde(skip)]
+    pub own_keys: u64,
     /// Whether the cluster would come back, if that was asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verify: Option<Verification>,
@@ -126,7 +131,11 @@ pub async fn census(
         compact_revision: 0,
         sha256: None,
     };
-    let (mut report, verifier) = match source {
+    let Counted {
+        mut report,
+        verifier,
+        own_keys,
+    } = match source {
         ClusterSource::Snapshot(snapshot) => {
             let info = snapshot.info();
             facts.compact_revision = info.compacted.unwrap_or_default().get();
@@ -135,11 +144,12 @@ pub async fn census(
         }
         ClusterSource::Etcd(store) => {
             let counted = scan(store, &options, history, verify, progress).await?;
-            facts.revision = counted.1.get();
+            let (counted, revision) = counted;
+            facts.revision = revision.get();
             // Asked last: more may have been compacted since, and nothing less.
             let compacted = store.compacted(&CallOptions::default()).await?;
             facts.compact_revision = compacted.unwrap_or_default().get();
-            counted.0
+            counted
         }
     };
     let mut outcome = verifier.map(|verifier| verifier.finish(plugins));
@@ -159,8 +169,16 @@ pub async fn census(
         schema_version: 1,
         source: facts,
         report,
+        own_keys,
         verify: outcome.map(|(verification, _)| verification),
     })
+}
+
+/// What one pass found.
+struct Counted {
+    report: CensusReport,
+    verifier: Option<Verifier>,
+    own_keys: u64,
 }
 
 /// One pass over a file, on a thread of its own; what is to be opened goes to a second one.
@@ -170,16 +188,18 @@ async fn sweep(
     history: bool,
     opener: Option<ObjectOpener>,
     mut progress: impl FnMut(CensusProgress) + Send + 'static,
-) -> Result<(CensusReport, Option<Verifier>), Failure> {
+) -> Result<Counted, Failure> {
     const EVERY: u64 = 4096;
     let handle = Handle::current();
     let work = move || {
+        let etcd_prefix = options.etcd_prefix.clone();
         let mut census = Census::new(options);
         if history {
             census.reads_history(snapshot.info().compacted);
         }
         let mut checker = opener.map(|opener| Checker::start(opener, handle));
         let mut failure = None;
+        let mut own_keys = 0_u64;
         let mut changes = 0_u64;
         snapshot.sweep(None, |record| {
             let mut count = || -> Result<(), kms_envelope::Error> {
@@ -189,6 +209,8 @@ async fn sweep(
                 }
                 if let (true, Some(value)) = (record.is_live, record.value) {
                     census.live(record.key, value, record.lease.is_some())?;
+                    let is_own = is_own_key(record.key, &etcd_prefix);
+                    own_keys = own_keys.saturating_add(is_own.into());
                     if let Some(checker) = &mut checker {
                         checker.add(record);
                     }
@@ -209,7 +231,11 @@ async fn sweep(
             return Err(Failure::from(error));
         }
         let verifier = checker.map(Checker::finish).transpose()?;
-        Ok((census.report(), verifier))
+        Ok(Counted {
+            report: census.report(),
+            verifier,
+            own_keys,
+        })
     };
     tokio::task::spawn_blocking(work)
         .await
@@ -227,8 +253,10 @@ async fn scan(
     history: bool,
     opener: Option<ObjectOpener>,
     progress: impl FnMut(CensusProgress),
-) -> Result<((CensusReport, Option<Verifier>), Revision), Failure> {
+) -> Result<(Counted, Revision), Failure> {
     let mut watcher = Watcher {
+        etcd_prefix: &options.etcd_prefix,
+        own_keys: 0,
         verifier: opener.as_ref().map(Verifier::new),
         opener,
         progress,
@@ -236,22 +264,33 @@ async fn scan(
     let all = ScanOptions::default();
     let (report, revision) =
         take_census_observed(source, &all, options, history, &mut watcher).await?;
-    Ok(((report, watcher.verifier), revision))
+    let counted = Counted {
+        report,
+        verifier: watcher.verifier,
+        own_keys: watcher.own_keys,
+    };
+    Ok((counted, revision))
 }
 
 /// Opens what is counted, in the same pass.
-struct Watcher<F> {
+struct Watcher<'p, F> {
+    etcd_prefix: &'p [u8],
+    own_keys: u64,
     opener: Option<ObjectOpener>,
     verifier: Option<Verifier>,
     progress: F,
 }
 
-impl<F: FnMut(CensusProgress)> CensusObserver for Watcher<F> {
+impl<F: FnMut(CensusProgress)> CensusObserver for Watcher<'_, F> {
     fn begin(&mut self) {
         self.verifier = self.opener.as_ref().map(Verifier::new);
+        self.own_keys = 0;
     }
 
     async fn objects(&mut self, objects: &[StoredObject]) {
+        let is_own = |it: &&StoredObject| is_own_key(it.key.as_bytes(), self.etcd_prefix);
+        let own = u64::try_from(objects.iter().filter(is_own).count()).unwrap_or(u64::MAX);
+        self.own_keys = self.own_keys.saturating_add(own);
         let (Some(opener), Some(verifier)) = (&mut self.opener, &mut self.verifier) else {
             return;
         };

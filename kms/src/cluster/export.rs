@@ -11,6 +11,7 @@ use kms_envelope::reencrypt::Place;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
+use super::own::is_own_key;
 use super::{ClusterSource, ObjectOpener};
 use crate::Failure;
 
@@ -103,6 +104,9 @@ pub struct ExportSummary {
     pub failed: u64,
     /// Objects that opened, and are of a kind that only the raw format takes, by resource.
     pub raw_only: BTreeMap<String, u64>,
+    /// Keys under which this software keeps where a migration or a rotation stands. They are no
+    /// objects, and were left out unless the prefix names them.
+    pub own: u64,
 }
 
 /// What an export tells while it runs.
@@ -145,9 +149,15 @@ pub async fn export(
         .with_at(request.at);
     let mut pages = Scan::new(source.objects(), options);
     let mut summary = ExportSummary::default();
+    let asks_for_own = request.prefix.starts_with(b"/kms/");
     let mut read = 0_u64;
     while let Some(page) = pages.next_page().await? {
         for object in &page.objects {
+            let key = object.key.as_bytes();
+            if !asks_for_own && is_own_key(key, &request.etcd_prefix) {
+                summary.own = summary.own.saturating_add(1);
+                continue;
+            }
             match open_and_write(object, opener.as_mut(), request, out).await? {
                 Verdict::Written => summary.written = summary.written.saturating_add(1),
                 Verdict::RawOnly => {

@@ -7,6 +7,7 @@ mod html;
 mod kube;
 mod migrate;
 mod opener;
+pub(crate) mod own;
 pub mod plan;
 mod plugins;
 pub mod replicas;
@@ -25,6 +26,7 @@ pub use migrate::{
     migrate, migration_text,
 };
 pub use opener::{KekArgument, ObjectOpener, OpenerOptions};
+pub use own::ROTATION_CHECKPOINT;
 pub(crate) use plugins::open_plugins;
 pub use source::ClusterSource;
 pub use text::text_report;

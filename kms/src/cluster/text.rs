@@ -58,8 +58,15 @@ fn heading(text: &mut String, outcome: &CensusOutcome) -> Written {
     if live.keys_outside_prefix > 0 {
         writeln!(
             text,
-            "{} keys are not under the API server's prefix",
-            thousands(live.keys_outside_prefix)
+            "{} keys are not under the API server's prefix{}",
+            thousands(live.keys_outside_prefix),
+            match outcome.own_keys {
+                0 => String::new(),
+                own => format!(
+                    "; {} of them, below /kms/, say where a migration or a rotation stands, and are no objects",
+                    thousands(own)
+                ),
+            }
         )?;
     }
     if let Some(history) = &outcome.report.history {

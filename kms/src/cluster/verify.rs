@@ -12,6 +12,7 @@ use kms_envelope::reencrypt::DamagedObject;
 use serde::Serialize;
 
 use super::ObjectOpener;
+use crate::Failure;
 
 /// What stands in the way of an API server that starts, if anything does.
 ///
@@ -233,28 +234,34 @@ async fn status_and_encrypt(
     provider: &dyn KeyProvider,
     timeout: Duration,
     clock: &dyn Clock,
-) -> Result<Option<String>, kms_core::Error> {
-    let call = CallOptions::default().with_deadline(clock.now() + timeout);
-    let key = provider.current_key(&call).await?;
-    let call = CallOptions::default().with_deadline(clock.now() + timeout);
+) -> Result<Option<String>, Failure> {
+    let call = || CallOptions::default().with_deadline(clock.now() + timeout);
+    let key = provider.current_key(&call()).await?;
     let dek = SecretBytes::random(&OsRandom, 32)?;
     let wrapped = provider
-        .wrap(&dek, &WrapOptions::default().with_call(call))
+        .wrap(&dek, &WrapOptions::default().with_call(call()))
         .await?;
-    if wrapped.key_id() != Some(&key.id) {
-        return Err(kms_core::Error::new(
-            kms_core::ErrorKind::Protocol,
-            "Encrypt uses another key than Status tells",
-        ));
+    if wrapped.key_id() == Some(&key.id) {
+        return Ok(Some(key.id.to_string()));
     }
-    Ok(Some(key.id.to_string()))
+    // A plugin that looks for a new key now and then finds it when it is to encrypt. An API server
+    // asks again, too, after some seconds.
+    let key = provider.current_key(&call()).await?;
+    if wrapped.key_id() == Some(&key.id) {
+        return Ok(Some(key.id.to_string()));
+    }
+    Err(Failure::new(
+        kms_core::ErrorKind::Protocol.as_str(),
+        "Encrypt uses another key than Status tells",
+        "try again: the key is being rotated; if it stays so, check the version and health of the plugin",
+    ))
 }
 
 async fn encrypt_and_decrypt(
     provider: &dyn KeyProvider,
     timeout: Duration,
     clock: &dyn Clock,
-) -> Result<Option<String>, kms_core::Error> {
+) -> Result<Option<String>, Failure> {
     let call = || CallOptions::default().with_deadline(clock.now() + timeout);
     let dek = SecretBytes::random(&OsRandom, 32)?;
     let wrapped = provider
@@ -264,9 +271,11 @@ async fn encrypt_and_decrypt(
         .unwrap(&wrapped, &UnwrapOptions::default().with_call(call()))
         .await?;
     if opened != dek {
-        return Err(kms_core::Error::new(
-            kms_core::ErrorKind::Protocol,
+        let kind = kms_core::ErrorKind::Protocol;
+        return Err(Failure::new(
+            kind.as_str(),
             "Decrypt gives another plaintext than was encrypted",
+            kind.remedy(),
         ));
     }
     Ok(None)

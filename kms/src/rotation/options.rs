@@ -37,7 +37,8 @@ pub enum Until {
     /// Never.
     #[default]
     Asked,
-    /// When nothing can be done now: it does not wait for a time to come, or for another driver.
+    /// When nothing can be done now: it does not wait for a time to come, for another driver, or for
+    /// a store that fails.
     NothingToDo,
     /// When every writer uses the newest version, and every object is under it. If another one
     /// drives it ends, too.

@@ -11,6 +11,7 @@ use kms_core::state::{FileStateOptions, FileStateStore, ObjectStateStore, StateS
 
 use crate::Failure;
 use crate::cluster::ClusterSource;
+use crate::cluster::own::ROTATIONS;
 
 /// Where the state of a rotation is kept.
 ///
@@ -36,8 +37,6 @@ enum Kind {
     Etcd(String),
 }
 
-/// What the keys of rotations begin with. Away from `/registry`, where Kubernetes keeps its objects.
-const PREFIX: &str = "/kms/rotation/";
 const MAX_NAME_LEN: usize = 63;
 
 impl FromStr for StatePlace {
@@ -108,7 +107,7 @@ impl StatePlace {
                 Ok(Arc::new(FileStateStore::new(path, options)))
             }
             (Kind::Etcd(name), Some(etcd)) => {
-                let key = ObjectKey::new(format!("{PREFIX}{name}"))?;
+                let key = ObjectKey::new(format!("{ROTATIONS}{name}"))?;
                 Ok(Arc::new(ObjectStateStore::new(etcd, key)))
             }
             (Kind::Etcd(_), None) => Err(Failure::usage(

@@ -239,6 +239,29 @@ fn a_kms_that_does_not_answer_is_in_the_way_if_it_was_asked() {
     assert_eq!(plan["from"], Value::Null);
 }
 
+/// A rotation is noticed by the first Encrypt: until then Status tells the key before.
+#[test]
+fn a_kms_that_has_just_been_rotated_answers() {
+    let place = Workplace::new();
+    let keyring = format!("local:{}", place.path("keyring").display());
+    kms(&["key", "create", "--provider", &keyring]).ok();
+    let socket = place.path("kms.sock");
+    let listen = format!("unix:{}", socket.display());
+    let slow = [
+        "serve",
+        "--provider",
+        &keyring,
+        "--listen",
+        &listen,
+        "--poll",
+        "3600",
+    ];
+    let _served = Served::start(&slow, &socket);
+    let to = place.write("to.yaml", &file(&[&vault(socket.to_str().unwrap())]));
+    kms(&["key", "rotate", "--provider", &keyring]).ok();
+    kms(&["config", "plan", "--from", "none", "--to", &to, "--probe"]).ok();
+}
+
 #[test]
 fn one_server_needs_no_second_name() {
     let place = Workplace::new();

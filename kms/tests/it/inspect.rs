@@ -33,6 +33,33 @@ fn a_damaged_value_is_refused_by_field() {
     assert_eq!(ran.error_json()["error"]["kind"], "malformed");
 }
 
+/// What an etcdctl says of a key that is not there: nothing. That is no object in clear.
+#[test]
+fn nothing_is_no_value() {
+    for encoding in ["raw", "base64", "hex"] {
+        let ran = kms_with_input(&["inspect", "--encoding", encoding, "-"], b"").refused();
+        assert!(ran.stderr.contains("empty"), "{ran:?}");
+    }
+    let blank = kms_with_input(&["inspect", "--encoding", "hex", "-"], b" \n").refused();
+    assert!(blank.stderr.contains("empty"), "{blank:?}");
+    let deleted = br#"{"kvs":[{"key":"L2E="}]}"#;
+    let ran = kms_with_input(&["inspect", "--encoding", "etcd-json", "-"], deleted).refused();
+    assert!(ran.stderr.contains("empty"), "{ran:?}");
+}
+
+#[test]
+fn one_of_several_keys_can_be_chosen() {
+    let two = br#"{"kvs":[{"key":"L2E=","value":"AP8K"},{"key":"L2I=","value":"AP8="}]}"#;
+    let json = ["inspect", "--json", "--encoding", "etcd-json", "-"];
+    let ran = kms_with_input(&json, two);
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    let error = &ran.error_json()["error"];
+    assert!(error["remedy"].as_str().unwrap().contains("--etcd-key"));
+    let chosen = [&json[..], &["--etcd-key", "/b"]].concat();
+    let seen = kms_with_input(&chosen, two).ok().json();
+    assert_eq!(seen["value_len"], 2, "{seen}");
+}
+
 #[test]
 fn plain_text_is_identity() {
     let seen = kms_with_input(&["inspect", "--json", "-"], b"k8s\0plain")

@@ -16,6 +16,7 @@ mod inspect;
 mod key;
 mod made;
 mod migrate;
+mod own_keys;
 mod policy;
 mod policy_look;
 mod quickstart;

@@ -202,6 +202,8 @@ impl Transformer {
     ///
     /// The failure of the first provider in the list that failed:
     /// [`ErrorKind::Provider`](crate::ErrorKind::Provider), or
+    /// [`ErrorKind::KeyIdMismatch`](crate::ErrorKind::KeyIdMismatch) if its Status tells another key
+    /// than it encrypts with, as in the middle of a rotation;
     /// [`ErrorKind::Protocol`](crate::ErrorKind::Protocol) if its answer breaks a rule of the KMS
     /// API. The others were asked all the same.
     pub async fn refresh(&self) -> Result<(), Error> {

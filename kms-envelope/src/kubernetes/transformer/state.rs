@@ -250,9 +250,14 @@ impl KmsV2 {
             return Err(self.kms.protocol("Encrypt names no key id"));
         };
         if key_id != status_key_id {
-            return Err(self
-                .kms
-                .protocol("the key ids of Status and Encrypt differ"));
+            // kube-apiserver throws the answer away, too, and asks again at its next poll.
+            return Err(Error::new(
+                ErrorKind::KeyIdMismatch,
+                format!(
+                    "KMS `{}`: the key ids of Status and Encrypt differ",
+                    self.kms.name
+                ),
+            ));
         }
         if wrapped.ciphertext().len() > kms_v2::MAX_DEK_SOURCE_LEN {
             return Err(self

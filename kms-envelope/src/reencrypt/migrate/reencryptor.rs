@@ -114,7 +114,12 @@ impl TransformerPair {
 #[async_trait]
 impl Reencryptor for TransformerPair {
     async fn refresh(&self) -> Result<(), Error> {
-        self.writer.refresh().await
+        match self.writer.refresh().await {
+            // A plugin that looks for a new key now and then finds it when it is to encrypt: its
+            // next Status tells that key. An API server gets there at its next poll.
+            Err(error) if error.kind() == ErrorKind::KeyIdMismatch => self.writer.refresh().await,
+            done => done,
+        }
     }
 
     fn target(&self) -> Option<Protection> {

@@ -161,13 +161,16 @@ impl fmt::Display for StopReason {
 pub struct MigrationCounts {
     /// Keys that were read, also those of other resources and namespaces.
     pub scanned: u64,
-    /// Objects of the scope that were judged: the sum of all that follow, but for conflicts. One that
-    /// was written in each of two passes counts twice.
+    /// Objects of the scope that were judged: the sum of `right`, `rewritten`, `by_others`,
+    /// `would_rewrite`, `gone` and `left`. One that was written in each of two passes counts twice.
     pub objects: u64,
     /// Were right already.
     pub right: u64,
     /// Were rewritten.
     pub rewritten: u64,
+    /// Of these, objects that were in clear.
+    #[serde(default)]
+    pub rewritten_from_clear: u64,
     /// Were brought to the target by somebody else who wrote them meanwhile.
     pub by_others: u64,
     /// Would have been rewritten, but for a dry run.
@@ -187,6 +190,7 @@ impl MigrationCounts {
             objects: with(self.objects, other.objects),
             right: with(self.right, other.right),
             rewritten: with(self.rewritten, other.rewritten),
+            rewritten_from_clear: with(self.rewritten_from_clear, other.rewritten_from_clear),
             by_others: with(self.by_others, other.by_others),
             would_rewrite: with(self.would_rewrite, other.would_rewrite),
             gone: with(self.gone, other.gone),

@@ -5,7 +5,7 @@ use kms_core::{ErrorKind as CoreErrorKind, SecretBytes};
 
 use super::work::{Patience, Waited, Work, retry_after};
 use super::{Lookup, Protection, Reading, Remaining, RemainingReason, StopReason};
-use crate::kubernetes::inspect;
+use crate::kubernetes::{ProviderKind, inspect};
 use crate::{Error, ErrorKind};
 
 /// How often one object may change under our hands before it is left for the next pass.
@@ -26,7 +26,10 @@ pub(super) enum Outcome {
     /// It was as it is to be.
     Right,
     /// Written.
-    Rewritten,
+    Rewritten {
+        /// Whether nothing had encrypted it before.
+        from_clear: bool,
+    },
     /// A concurrent writer did it.
     ByOther,
     /// A dry run would have written it.
@@ -89,12 +92,13 @@ impl<'s> Step<'s> {
         };
         let mut unknown: Option<SecretBytes> = None;
         let mut is_first = true;
+        let mut from_clear = false;
         while *conflicts < MAX_CONFLICTS {
             let mut reading = self.open(reencryptor, &object).await?;
             if work.fault(reencryptor, &reading, object.revision).is_none() {
                 let is_ours = unknown.is_some_and(|ours| ours.expose() == object.value);
                 return Ok(match (is_ours, is_first) {
-                    (true, _) => Outcome::Rewritten,
+                    (true, _) => Outcome::Rewritten { from_clear },
                     (false, true) => Outcome::Right,
                     (false, false) => Outcome::ByOther,
                 });
@@ -116,11 +120,12 @@ impl<'s> Step<'s> {
                     reading = self.open(reencryptor, &object).await?;
                 }
             }
+            from_clear = reading.protection.provider() == ProviderKind::Identity;
             let Some(value) = self.seal(reencryptor, &object, reading).await? else {
                 continue;
             };
             match self.swap(&object, value).await? {
-                Swapped::Done => return Ok(Outcome::Rewritten),
+                Swapped::Done => return Ok(Outcome::Rewritten { from_clear }),
                 Swapped::Changed => *conflicts = conflicts.saturating_add(1),
                 Swapped::Unknown(ours) => unknown = Some(ours),
             }

@@ -370,7 +370,12 @@ impl Ledger {
             Outcome::OutOfScope | Outcome::Stop(_) | Outcome::Interrupted => return,
             Outcome::Right if is_first => add(&mut counts.right),
             Outcome::Right => {}
-            Outcome::Rewritten => add(&mut counts.rewritten),
+            Outcome::Rewritten { from_clear } => {
+                add(&mut counts.rewritten);
+                if from_clear {
+                    add(&mut counts.rewritten_from_clear);
+                }
+            }
             Outcome::ByOther => add(&mut counts.by_others),
             Outcome::WouldRewrite => add(&mut counts.would_rewrite),
             Outcome::Gone if is_first => add(&mut counts.gone),

@@ -97,7 +97,11 @@ An object is swapped only if nobody has changed it meanwhile, and only after wha
 was seen to open. What does not open is named and left alone. An interrupted migration goes on with
 --resume.
 
-Exit codes: 0 all that was asked for is under the target, 1 something stayed, or it was stopped.")]
+It does not begin while an API server that is named with --replica or --metrics writes with another
+key, or cannot be asked, or is missing of --replicas. If none is named it begins, and says so.
+
+Exit codes: 0 all that was asked for is under the target, 1 something stayed, it was stopped, or it
+did not begin.")]
     Migrate(Box<migrate::Migrate>),
     /// Read objects of a backup or an etcd, decrypted.
     #[command(subcommand)]
@@ -371,6 +375,9 @@ pub(crate) struct Inspect {
     /// How the value is written in the file.
     #[arg(long, value_enum, default_value_t = Encoding::Raw)]
     pub(crate) encoding: Encoding,
+    /// With `--encoding etcd-json`, which of several keys to look at.
+    #[arg(long, value_name = "KEY", requires = "encoding")]
+    pub(crate) etcd_key: Option<OsString>,
     /// The file that holds the stored value; `-` is standard input.
     #[arg(value_name = "FILE|-")]
     pub(crate) file: PathBuf,

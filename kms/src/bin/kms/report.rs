@@ -9,6 +9,8 @@ use serde_json::json;
 /// Refused or failed. Wrong usage is 2, which `clap` returns by itself.
 const FAILED: u8 = 1;
 const USAGE: u8 = 2;
+/// Done as far as it goes; somebody has to look.
+const WAITS: u8 = 3;
 
 /// Prints what, where and what to do on standard error.
 pub(crate) fn failure(failure: &Failure, as_json: bool) -> ExitCode {
@@ -28,7 +30,11 @@ pub(crate) fn failure(failure: &Failure, as_json: bool) -> ExitCode {
             failure.remedy()
         );
     }
-    ExitCode::from(if failure.is_usage() { USAGE } else { FAILED })
+    ExitCode::from(match failure {
+        failure if failure.is_usage() => USAGE,
+        failure if failure.is_waiting() => WAITS,
+        _ => FAILED,
+    })
 }
 
 fn with_causes(failure: &Failure) -> String {

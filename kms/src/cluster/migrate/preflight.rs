@@ -9,7 +9,7 @@ use kms_envelope::kubernetes::ProviderKind;
 use kms_envelope::reencrypt::{Protection, Reencryptors};
 
 use crate::Failure;
-use crate::cluster::replicas::{ReplicaReport, Replicas};
+use crate::cluster::replicas::{Replica, ReplicaReport, Replicas};
 
 /// What is known of the API servers.
 #[derive(Debug, Default)]
@@ -63,23 +63,30 @@ impl Preflight {
         self.reports.push(report);
     }
 
-    /// Refuses if an API server is known to write with another key, or one is missing that is
-    /// known to be there.
+    /// Refuses if an API server is known to write with another key, if it is not known of one that
+    /// was named, or if one is missing that is known to be there. Nobody needs to be named.
     pub(in crate::cluster) fn verdict(&self) -> Result<(), Failure> {
         for report in &self.reports {
-            let another: Vec<_> = report
-                .disagreeing()
-                .map(|replica| replica.name.as_str())
-                .collect();
+            let another = names(report.disagreeing());
             if !another.is_empty() {
                 return Err(Failure::new(
                     "replicas",
                     format!(
-                        "not every API server writes with {} yet: {}",
-                        report.target,
-                        another.join(", ")
+                        "not every API server writes with {} yet: {another}",
+                        report.target
                     ),
                     "wait a minute and try again; if it stays so, look at the plugin and the configuration there",
+                ));
+            }
+            let unknown = names(report.unknown());
+            if !unknown.is_empty() {
+                return Err(Failure::new(
+                    "replicas",
+                    format!(
+                        "it is not known whether every API server writes with {}: {unknown}",
+                        report.target
+                    ),
+                    "see that each of them can be asked; `kms replicas` says why one cannot",
                 ));
             }
             match report.missing() {
@@ -95,6 +102,11 @@ impl Preflight {
         }
         Ok(())
     }
+}
+
+fn names<'r>(replicas: impl Iterator<Item = &'r Replica>) -> String {
+    let names: Vec<_> = replicas.map(|replica| replica.name.as_str()).collect();
+    names.join(", ")
 }
 
 /// Waits until API servers have followed their plugins; false if `stop` ended first.

@@ -4,8 +4,8 @@ use core::fmt::Write as _;
 use std::sync::Arc;
 
 use kms_core::layer::Coalesce;
-use kms_core::object::{LeaseStore, ObjectKey};
-use kms_core::{CallOptions, Clock, KeyProvider, OsRandom, SecureRandom as _};
+use kms_core::object::{LeaseStore, ObjectKey, Scan, ScanOptions};
+use kms_core::{CallOptions, Clock, ErrorKind, KeyProvider, OsRandom, SecureRandom as _};
 use kms_envelope::reencrypt::{
     ConfiguredReencryptors, Migration, MigrationOptions, MigrationProgress, MigrationReport,
     ObjectCheckpoints, ReencryptorOptions, Reencryptors, SharedMigration,
@@ -16,12 +16,10 @@ use serde::Serialize;
 use super::preflight::{preflight, settle, stopped_early};
 use super::{CheckpointFile, CheckpointPlace, MigrateRequest};
 use crate::Failure;
+use crate::cluster::own::{MIGRATIONS, is_own_key};
 use crate::cluster::plugins::open_plugins;
 use crate::cluster::replicas::ReplicaReport;
 use crate::provider::Environment;
-
-/// What the keys of checkpoints and boards begin with.
-const PREFIX: &str = "/kms/migrate";
 
 /// What a migration came to. Serializes to the JSON of `kms migrate --json`.
 #[derive(Debug, Serialize)]
@@ -90,6 +88,7 @@ pub async fn migrate(
         made = made.with_kms(name, shared);
     }
     let reencryptors = ConfiguredReencryptors::new(&config, &options.scope, &made)?;
+    check_prefix(store, options.scope.etcd_prefix()).await?;
     let found = preflight(&reencryptors, &replicas, &clock).await?;
     for what in &found.unchecked {
         notice(&format!("not checked: {what}"));
@@ -111,6 +110,13 @@ pub async fn migrate(
         progress,
     )
     .await?;
+    let seen = match &report.verification {
+        Some(verification) => verification.objects,
+        None => report.counts.objects,
+    };
+    if seen == 0 {
+        notice(&format!("no object was found: {}", report.scope));
+    }
     Ok(MigrateOutcome {
         schema_version: 1,
         store: StoreFacts {
@@ -122,6 +128,40 @@ pub async fn migrate(
         unchecked: found.unchecked,
         report,
     })
+}
+
+/// Refuses a prefix under which there is nothing, if there is something elsewhere: it is not the
+/// one that API servers write under, and a migration of nothing would seem to have succeeded.
+async fn check_prefix(store: &dyn LeaseStore, etcd_prefix: &str) -> Result<(), Failure> {
+    let root = match etcd_prefix {
+        "/" => "/".to_owned(),
+        prefix => format!("{prefix}/"),
+    };
+    let under = ScanOptions::default()
+        .with_prefix(root.as_bytes())
+        .with_page_limit(1);
+    if !store.scan(&under).await?.objects.is_empty() {
+        return Ok(());
+    }
+    let mut all = Scan::new(store, ScanOptions::default().with_page_limit(16));
+    loop {
+        // Whoever may not read elsewhere cannot be told more.
+        let page = match all.next_page().await {
+            Ok(Some(page)) => page,
+            Ok(None) => return Ok(()),
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        let mut keys = page.objects.iter().map(|object| &object.key);
+        let is_other = |key: &&ObjectKey| !is_own_key(key.as_bytes(), etcd_prefix.as_bytes());
+        if let Some(other) = keys.find(is_other) {
+            return Err(Failure::new(
+                "no_objects",
+                format!("no key begins with `{root}`, and there are others, such as {other}"),
+                "give the API server's own prefix with --etcd-prefix",
+            ));
+        }
+    }
 }
 
 async fn run(
@@ -174,7 +214,7 @@ fn place_of(options: &MigrationOptions, selector: &str) -> String {
     }
     context.update(&[u8::from(options.renew)]);
     let digest = context.finish();
-    let mut place = format!("{PREFIX}/");
+    let mut place = MIGRATIONS.to_owned();
     for byte in digest.as_ref().iter().take(8) {
         // Writing to a string cannot fail.
         let _ = write!(place, "{byte:02x}");

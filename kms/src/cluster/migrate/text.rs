@@ -3,7 +3,7 @@
 use core::fmt::Write as _;
 use std::collections::BTreeMap;
 
-use kms_envelope::reencrypt::{MigrationEnd, MigrationVerification, Remaining};
+use kms_envelope::reencrypt::{MigrationCounts, MigrationEnd, MigrationVerification, Remaining};
 
 use super::MigrateOutcome;
 use crate::cluster::text::{key_id_of, under, write_table};
@@ -149,10 +149,26 @@ fn last_words(text: &mut String, outcome: &MigrateOutcome) -> Written {
             writeln!(text, "  {what}")?;
         }
     }
-    if matches!(report.end, MigrationEnd::Complete) && report.counts.rewritten > 0 {
+    if matches!(report.end, MigrationEnd::Complete) {
+        past(text, &report.counts)?;
+    }
+    Ok(())
+}
+
+/// What the past of the rewritten objects still needs, or gives away.
+fn past(text: &mut String, counts: &MigrationCounts) -> Written {
+    let in_clear = counts.rewritten_from_clear;
+    if counts.rewritten > in_clear {
         writeln!(
             text,
             "\nThe old key is still needed: by what etcd keeps of the past until it is compacted and defragmented, and by backups."
+        )?;
+    }
+    if in_clear > 0 {
+        writeln!(
+            text,
+            "\n{} objects were in clear before: etcd still holds them in clear in what it keeps of the past, until that is compacted and defragmented, and so do backups.",
+            thousands(in_clear)
         )?;
     }
     Ok(())

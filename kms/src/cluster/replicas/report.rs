@@ -173,6 +173,12 @@ impl ReplicaReport {
         self.replicas.iter().filter(of)
     }
 
+    /// Those of which it is not known: they cannot be asked, or what they say leaves it open.
+    pub fn unknown(&self) -> impl Iterator<Item = &Replica> {
+        let of = |replica: &&Replica| replica.verdict() == Verdict::Unknown;
+        self.replicas.iter().filter(of)
+    }
+
     /// How many API servers were not asked, of the number that was said.
     #[must_use]
     pub fn missing(&self) -> u32 {

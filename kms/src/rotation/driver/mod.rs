@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use kms_core::state::StateStore;
 use kms_core::{Clock, OsRandom, SecureRandom};
-use kms_envelope::rotation::State;
+use kms_envelope::rotation::{Effect, State};
 
 pub use self::plan::DrivePlan;
 use self::seat::{Seat, Taken};
@@ -76,6 +76,30 @@ pub enum Outcome {
     },
     /// It does not know what is right.
     Doubt(Doubt),
+}
+
+impl Outcome {
+    /// What has to be done by somebody else before it goes on, if not only time has to pass: what an
+    /// operator should know, and what no driver carries out. That a key may be deleted is not among
+    /// it. Empty unless the driver has done what it could.
+    #[must_use]
+    pub fn waits_for(&self) -> Vec<Effect> {
+        let Self::Done { state } = self else {
+            return Vec::new();
+        };
+        let is_others = |effect: &Effect| {
+            !matches!(
+                effect,
+                Effect::Persist
+                    | Effect::WakeAt(_)
+                    | Effect::CheckConvergence { .. }
+                    | Effect::Migrate { .. }
+                    | Effect::Verify { .. }
+                    | Effect::PermitDeletion { .. }
+            )
+        };
+        state.outstanding().into_iter().filter(is_others).collect()
+    }
 }
 
 impl Driver {

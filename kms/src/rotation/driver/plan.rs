@@ -10,7 +10,8 @@ use super::Driver;
 use crate::Failure;
 use crate::rotation::RotationRecord;
 
-/// What a driver would begin now. Nothing was written, and no API server was asked.
+/// What a driver would begin now. Nothing was written. API servers were asked only if there is no
+/// state yet.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct DrivePlan {

@@ -22,6 +22,9 @@ use crate::rotation::{Doubt, DriverNote, News, RotationRecord, Until};
 /// How long to wait before a store that fails is asked again: at first, and at most.
 const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(30)];
 
+/// How often a store that fails is asked by a driver that does not wait.
+const TRIES: u32 = 3;
+
 /// The right to drive, until somebody else takes it.
 pub(super) struct Seat<'d> {
     driver: &'d Driver,
@@ -202,7 +205,9 @@ impl<'d> Seat<'d> {
                     break version;
                 }
                 Ok(StateSwap::Changed { .. }) => true,
-                Err(error) if is_final(&error) => return Err(error.into()),
+                Err(error) if self.driver.gives_up(&trouble, &error) => {
+                    return Err(Failure::from(error).at(&self.driver.store));
+                }
                 Err(error) => {
                     trouble.is(error, news);
                     false
@@ -258,6 +263,12 @@ impl Driver {
         self.in_time(self.store.swap(expected, bytes, &call)).await
     }
 
+    /// Whether a store that fails like this is not asked again.
+    fn gives_up(&self, trouble: &Trouble, error: &Error) -> bool {
+        let is_last = trouble.failures.saturating_add(1) >= TRIES;
+        is_final(error) || (is_last && self.options.until == Until::NothingToDo)
+    }
+
     /// An answer in time, or an error that leaves open what happened.
     pub(super) async fn in_time<T>(
         &self,
@@ -292,7 +303,9 @@ impl Driver {
                     trouble.is_over(news);
                     return self.read(found).map(Ok);
                 }
-                Err(error) if is_final(&error) => return Err(error.into()),
+                Err(error) if self.gives_up(&trouble, &error) => {
+                    return Err(Failure::from(error).at(&self.store));
+                }
                 Err(error) => trouble.is(error, news),
             }
             let again = clock.now() + trouble.pause();

@@ -309,6 +309,14 @@ async fn an_api_server_with_another_key_stands_in_the_way() {
     );
     assert_eq!(cluster.server.calls(Verb::Patch), 0);
 
+    let nobody = cluster.path("nope.sock");
+    let nobody = format!("cp2=unix:{}", nobody.display());
+    let silent = [&asked[..], &["--replica", &nobody]].concat();
+    let ran = cluster.run(&silent).await;
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    assert!(ran.stderr.contains("cp2"), "{}", ran.stderr);
+    assert_eq!(cluster.server.calls(Verb::Patch), 0);
+
     let ran = cluster.run(&asked).await.ok();
     assert!(!ran.text().contains("not checked"), "{}", ran.text());
     let json = cluster

@@ -1,6 +1,6 @@
 //! From one thing to another, with one worker that nobody disturbs.
 
-use super::{World, number, secret};
+use super::{CONFIG, World, number, secret};
 use crate::command::{Served, kms};
 
 const OBJECTS: usize = 300;
@@ -114,6 +114,109 @@ async fn an_api_server_that_lags_behind_is_noticed_before_anything_is_written() 
     assert_eq!(ran.code, Some(1), "{ran:?}");
     assert!(ran.stderr.contains("2 API servers"), "{}", ran.stderr);
     served.terminate();
+}
+
+/// R24: a replica that was named and cannot be asked may write with any key.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs etcd"]
+async fn an_api_server_that_cannot_be_asked_stands_in_the_way() {
+    let world = World::new();
+    world.fill(&world.api_server(2).await, 5).await;
+    let nobody = format!("cp1=unix:{}", world.path("nope.sock").display());
+    let named = ["--replica", &nobody, "--replicas", "1"];
+    let ran = world.migrate(&[&named[..], &["--json"]].concat());
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    let error = &ran.error_json()["error"];
+    assert_eq!(error["kind"], "replicas");
+    assert!(error["message"].as_str().unwrap().contains("cp1"));
+    assert_eq!(world.key_ids()[""], 5, "nothing was written");
+    // To look changes nothing.
+    let dry = world.migrate(&[&named[..], &["--dry-run"]].concat()).ok();
+    assert!(dry.stderr.contains("not checked: cp1"), "{}", dry.stderr);
+    let nobody_named = world.migrate(&[]).ok();
+    assert!(
+        nobody_named
+            .stderr
+            .contains("no API server and no plugin was named"),
+        "{}",
+        nobody_named.stderr
+    );
+}
+
+/// A rotation is noticed by the first Encrypt: until then Status tells the key before.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs etcd"]
+async fn a_plugin_that_has_just_been_rotated_is_not_called_broken() {
+    let world = World::new();
+    let socket = world.path("kms.sock");
+    let listen = format!("unix:{}", socket.display());
+    let keyring = world.keyring();
+    let slow = [
+        "serve",
+        "--provider",
+        &keyring,
+        "--listen",
+        &listen,
+        "--poll",
+        "3600",
+    ];
+    let _served = Served::start(&slow, &socket);
+    world.fill(&world.api_server(2).await, 5).await;
+    let config = CONFIG.replace("/nonexistent/kms.sock", socket.to_str().unwrap());
+    std::fs::write(world.path("config.yaml"), config).unwrap();
+    let (etcd, config) = (world.server.url(), world.path("config.yaml"));
+    let config = config.to_str().unwrap();
+    let etcd = ["--etcd", etcd, "--encryption-config", config, "--json"];
+    for command in [&["migrate"][..], &["census", "--verify"]] {
+        world.rotate();
+        kms(&[command, &etcd[..]].concat()).ok();
+    }
+}
+
+/// A wrong prefix is not a migration of nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs etcd"]
+async fn a_prefix_under_which_nothing_lies_is_refused() {
+    let world = World::new();
+    // Nothing at all is stored: nothing is to be done, which is said.
+    let ran = world.migrate(&[]).ok();
+    assert!(ran.stderr.contains("no object"), "{}", ran.stderr);
+
+    world.fill(&world.api_server(2).await, 3).await;
+    let ran = world.migrate(&["--etcd-prefix", "/nope", "--json"]);
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    assert_eq!(ran.error_json()["error"]["kind"], "no_objects");
+    // The prefix is right, and the resource has no objects.
+    let ran = world.migrate(&["--namespace", "nobody"]).ok();
+    assert!(ran.stderr.contains("no object"), "{}", ran.stderr);
+    assert_eq!(world.key_ids()[""], 3);
+}
+
+/// What nothing encrypted needs no key afterwards.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs etcd"]
+async fn what_is_said_of_the_past_is_true_of_it() {
+    let world = World::new();
+    world.fill(&world.api_server(2).await, 3).await;
+    let on = world.migrate(&[]).ok();
+    assert!(
+        !on.text().contains("old key is still needed"),
+        "{}",
+        on.text()
+    );
+    assert!(
+        on.text().contains("still holds them in clear"),
+        "{}",
+        on.text()
+    );
+    world.rotate();
+    let again = world.migrate(&[]).ok();
+    assert!(
+        again.text().contains("old key is still needed"),
+        "{}",
+        again.text()
+    );
+    assert!(!again.text().contains("in clear"), "{}", again.text());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

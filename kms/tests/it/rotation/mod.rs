@@ -2,6 +2,7 @@
 
 mod doubt;
 mod faults;
+mod once;
 mod skew;
 mod status;
 mod steps;

@@ -184,6 +184,12 @@ resources:
         kms(&arguments.iter().map(String::as_str).collect::<Vec<_>>())
     }
 
+    /// One run of a timer: it waits for nobody, or for more than time.
+    fn once(&self) {
+        let ran = self.run(&["--once"]);
+        assert!(matches!(ran.code, Some(0 | 3)), "{ran:?}");
+    }
+
     fn rotate(&self) -> (String, String) {
         let keyring = self.keyring();
         kms(&["key", "rotate", "--provider", &keyring]).ok();
@@ -412,7 +418,7 @@ fn once_is_enough_if_it_is_often_enough() {
     assert_eq!(dry["has_state"], false);
     let settle = || {
         until("everything is done", || {
-            world.run(&["--once"]).ok();
+            world.once();
             world.status()["rotation"]["settled"] == true
         });
         world.status()
@@ -423,13 +429,14 @@ fn once_is_enough_if_it_is_often_enough() {
     until("the plugin names it", || {
         key(&world.status(), &new)["replicas"] == 1
     });
-    world.run(&["--once"]).ok();
+    world.once();
     let status = settle();
     assert_eq!(status["current"], *new);
     assert_eq!(key(&status, &old)["live_objects"], 0);
     // Nobody compacts here: history is in the way, and is said to be.
     assert_eq!(key(&status, &old)["history"], 30);
     assert_eq!(key(&status, &old)["safe_to_delete"], false);
+    assert_eq!(world.run(&["--once"]).code, Some(3));
     let newest = run(async {
         let store = world.store().await;
         store
@@ -440,9 +447,57 @@ fn once_is_enough_if_it_is_often_enough() {
     });
     world.server.compact(Revision::new(newest.get()));
     until("the old key may go", || {
-        world.run(&["--once"]).ok();
+        world.once();
         key(&world.status(), &old)["safe_to_delete"] == true
     });
+    world.run(&["--once"]).ok();
+}
+
+/// A timer tells by the exit code that somebody has to look, or that nothing could be done.
+#[test]
+#[ignore = "needs etcd"]
+fn once_says_that_it_waits_for_an_operator_and_ends_without_a_store() {
+    let world = World::new();
+    world.fill(3);
+    let nobody = format!("cp-9=unix:{}", world.text("9.sock"));
+    let ran = world.run(&["--once", "--replica", &nobody]);
+    assert_eq!(ran.code, Some(3), "{ran:?}");
+    assert!(ran.stderr.contains("waits for an operator"), "{ran:?}");
+    let json = world.run(&["--once", "--json", "--replica", &nobody]);
+    assert_eq!(json.code, Some(3), "{json:?}");
+    assert_eq!(json.error_json()["error"]["kind"], "waits");
+
+    let nowhere = format!("file:{}", world.text("nodir/w.json"));
+    let ran = world.run(&["--once", "--state", &nowhere]);
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    assert!(ran.stderr.contains("nodir"), "{ran:?}");
+}
+
+/// A keyring that no plugin of the cluster has.
+#[test]
+#[ignore = "needs etcd"]
+fn another_keyring_begins_nothing_and_does_not_end_what_was_begun() {
+    let world = World::new();
+    world.fill(3);
+    let other = format!("local:{}", world.text("other.json"));
+    kms(&["key", "create", "--provider", &other]).ok();
+    let run = |more: &[&str]| {
+        let own = world.keyring();
+        let of_other = |it: String| if it == own { other.clone() } else { it };
+        let arguments: Vec<_> = world.watch(more).into_iter().map(of_other).collect();
+        kms(&arguments.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    let ran = run(&["--once", "--json"]);
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    assert_eq!(ran.error_json()["error"]["kind"], "another_provider");
+    assert_eq!(
+        world.server.control(&["get", "--prefix", "/kms/"]).trim(),
+        "",
+        "no state was begun"
+    );
+    world.once();
+    let ran = run(&["--once", "--json"]);
+    assert!(!ran.stderr.contains("another_provider"), "{ran:?}");
 }
 
 /// Looks again and again, for as long as anybody would.

@@ -34,7 +34,9 @@ Example:
       --waive 'other-clusters=the key serves this cluster alone'
 
 Several may run; one drives, the others wait for its signs of life to end.
-Exit codes: 0 it was asked to stop, or has done what --once or --until-done say; 1 it stopped in doubt.")]
+Exit codes: 0 it was asked to stop, or has done what --once or --until-done say; 1 it stopped in
+doubt, or failed; 3 with --once, all was done that could be, and not only time has to pass: an
+operator has to look, or something could not be done.")]
     Watch(Box<Watch>),
 }
 
@@ -119,7 +121,8 @@ pub(crate) struct Watch {
     /// After how long to count again, while something still needs an old key, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u64).range(1..=604_800))]
     pub(crate) verify_again: u64,
-    /// Do what can be done now and end, instead of waiting: for cron, every minute or so.
+    /// Do what can be done now and end, instead of waiting: for cron, every minute or so. The exit
+    /// code is 3 if more than time has to pass.
     #[arg(long)]
     pub(crate) once: bool,
     /// End when every API server writes with the newest version and every object is under it.

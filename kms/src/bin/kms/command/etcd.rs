@@ -55,7 +55,12 @@ async fn run_export(args: EtcdExport, clock: Arc<dyn Clock>) -> Result<(), Failu
     })
     .await;
     bar.finish_and_clear();
-    conclude(&summary?)
+    let summary = summary?;
+    if summary == ExportSummary::default() {
+        let prefix = prefix.display();
+        eprintln!("kms: no key begins with `{prefix}`: nothing was written");
+    }
+    conclude(&summary)
 }
 
 fn request(format: Format, read: &Read) -> ExportRequest {
@@ -77,6 +82,12 @@ fn conclude(summary: &ExportSummary) -> Result<(), Failure> {
         eprintln!(
             "kms: {raw_only} objects of {} resources are not decoded here and were left out; --format raw takes them",
             summary.raw_only.len()
+        );
+    }
+    if summary.own > 0 {
+        eprintln!(
+            "kms: {} keys below /kms/ are no objects and were left out: kms keeps there where a migration or a rotation stands",
+            summary.own
         );
     }
     if summary.failed == 0 {

@@ -1,5 +1,7 @@
 //! `kms inspect`
 
+use std::os::unix::ffi::OsStrExt as _;
+
 use kms::{Failure, advice_on_damage, advice_on_encoding, read_value};
 use kms_envelope::kubernetes::{Inspection, ProviderKind, inspect};
 use serde_json::json;
@@ -8,7 +10,8 @@ use super::{print, print_line};
 use crate::args::Inspect;
 
 pub(crate) fn run(args: &Inspect) -> Result<(), Failure> {
-    let value = read_value(&args.file, args.encoding.into(), None)?.value;
+    let chosen = args.etcd_key.as_ref().map(|key| key.as_bytes());
+    let value = read_value(&args.file, args.encoding.into(), chosen)?.value;
     match inspect(&value) {
         Ok(inspection) => {
             if inspection.provider == ProviderKind::Identity

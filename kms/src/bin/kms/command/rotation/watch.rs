@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use kms::cluster::{ClusterSource, KekArgument};
+use kms::cluster::{ClusterSource, KekArgument, ROTATION_CHECKPOINT};
 use kms::provider::{Environment, ProviderUri};
 use kms::rotation::{
     ClusterObjects, ClusterObjectsOptions, Driver, DriverOptions, News, Outcome, Parts,
@@ -17,15 +17,13 @@ use kms_core::Clock;
 use kms_core::object::{ObjectKey, ObjectStore};
 use kms_envelope::kubernetes::EncryptionConfiguration;
 use kms_envelope::reencrypt::Evidence;
+use kms_envelope::rotation::Effect;
 
 use crate::args::rotation::Watch;
 use crate::command::cluster::etcd_options;
 use crate::command::print_line;
 use crate::command::replicas::replicas;
 use crate::command::signals::StopSignals;
-
-/// Where a pass over all objects keeps its place.
-const CHECKPOINT: &str = "/kms/rotation-checkpoint";
 
 pub(super) async fn run(args: Watch, clock: Arc<dyn Clock>) -> Result<(), Failure> {
     let driver = driver(&args, &clock).await?;
@@ -38,6 +36,7 @@ pub(super) async fn run(args: Watch, clock: Arc<dyn Clock>) -> Result<(), Failur
         evidence: args.evidence.clone(),
         clock: Arc::clone(&clock),
         failure: None,
+        undone: Undone::default(),
     };
     let outcome = driver
         .run(stop.received(), |news| teller.tell(news))
@@ -51,7 +50,64 @@ pub(super) async fn run(args: Watch, clock: Arc<dyn Clock>) -> Result<(), Failur
             format!("the rotation stopped in doubt: {doubt}"),
             doubt.remedy(),
         )),
+        outcome if args.once => waits(&outcome, teller.undone),
         _ => Ok(()),
+    }
+}
+
+/// Whether one run of a timer has left only time to wait for.
+fn waits(outcome: &Outcome, undone: Undone) -> Result<(), Failure> {
+    let asked = outcome.waits_for().into_iter().map(|effect| {
+        Said::of(&match effect {
+            Effect::Alert(alert) => News::Alert(alert),
+            effect => News::Asked(effect),
+        })
+    });
+    let all: Vec<_> = asked.chain(undone.provider).chain(undone.task).collect();
+    let Some(first) = all.first() else {
+        return Ok(());
+    };
+    let sentences: Vec<_> = all.iter().map(|said| said.what.as_str()).collect();
+    Err(Failure::waits(
+        format!(
+            "the rotation waits for an operator: {}",
+            sentences.join("; ")
+        ),
+        &first.remedy,
+    ))
+}
+
+/// What was told, and what to do about it.
+struct Said {
+    what: String,
+    remedy: String,
+}
+
+impl Said {
+    fn of(news: &News) -> Self {
+        Self {
+            what: news.to_string(),
+            remedy: news.remedy().unwrap_or("see above").to_owned(),
+        }
+    }
+}
+
+/// What could not be done, and was not done since.
+#[derive(Default)]
+struct Undone {
+    provider: Option<Said>,
+    task: Option<Said>,
+}
+
+impl Undone {
+    fn note(&mut self, news: &News) {
+        match news {
+            News::ProviderFails(_) => self.provider = Some(Said::of(news)),
+            News::ProviderAnswers => self.provider = None,
+            News::Failed { .. } => self.task = Some(Said::of(news)),
+            News::Checked { .. } | News::Migrated(_) | News::Census { .. } => self.task = None,
+            _ => {}
+        }
     }
 }
 
@@ -81,7 +137,7 @@ async fn driver(args: &Watch, clock: &Arc<dyn Clock>) -> Result<Driver, Failure>
     )?;
     options.etcd_prefix.clone_from(&args.etcd_prefix);
     options.rate = args.rate;
-    options.checkpoint = Some(ObjectKey::new(CHECKPOINT)?);
+    options.checkpoint = Some(ObjectKey::new(ROTATION_CHECKPOINT)?);
     options.backups = args
         .backup
         .iter()
@@ -171,10 +227,12 @@ struct Teller {
     clock: Arc<dyn Clock>,
     /// What kept it from telling; it goes on driving all the same.
     failure: Option<Failure>,
+    undone: Undone,
 }
 
 impl Teller {
     fn tell(&mut self, news: &News) {
+        self.undone.note(news);
         let line = event_line(news, self.clock.wall_time());
         if self.as_json {
             if let Err(failure) = print_line(&line) {
