@@ -9,8 +9,8 @@ use kms_core::object::{ObjectKey, ObjectSource as _, ScanOptions};
 use kms_core::{CallOptions, Clock, KeyProvider as _, OsRandom, TokioClock};
 use kms_envelope::kubernetes::{EncryptionConfiguration, Transformer};
 use kms_envelope::reencrypt::{
-    CensusOptions, Evidence, PermitOptions, RetireVerdict, ScannedSource, permit_retirement,
-    take_census,
+    CensusOptions, Evidence, EvidenceBuilder, KnownKey, PermitOptions, RetireVerdict,
+    ScannedSource, permit_retirement, take_census,
 };
 
 const CONFIGURATION: &str = "
@@ -24,12 +24,22 @@ resources:
 type Failed = Box<dyn std::error::Error>;
 
 /// Looks at all of the store, history included, and names what was not looked at.
-async fn look(store: &EmbeddedStore, clock: &dyn Clock) -> Result<Evidence, Failed> {
+async fn look(
+    store: &EmbeddedStore,
+    keyring: &LocalProvider,
+    clock: &dyn Clock,
+) -> Result<Evidence, Failed> {
     let identity = store.identity(&CallOptions::default()).await?;
     let (scan, options) = (ScanOptions::default(), CensusOptions::default());
     let (report, revision) = take_census(store, &scan, &options, true, |_| {}).await?;
     let now = clock.wall_time();
-    Ok(Evidence::builder(now)
+    // The keyring knows its keys also when no value names them any more.
+    let call = CallOptions::default();
+    let current = keyring.current_key(&call).await?.id;
+    let listed = keyring.list_keys(&call).await?.into_iter();
+    let known = listed.map(|key| KnownKey::new("keyring", &key.id).with_current(key.id == current));
+    Ok(known
+        .fold(Evidence::builder(now), EvidenceBuilder::known_key)
         .scanned(ScannedSource::cluster(&identity, &report, revision, now))
         .waive(Evidence::BACKUPS, "this store is never backed up")
         .waive(Evidence::REPLICAS, "this program is the only one")
@@ -70,13 +80,13 @@ async fn main() -> Result<(), Failed> {
         }
     };
     println!("rotated; {old} is in use:");
-    in_the_way(&look(&store, &*clock).await?);
+    in_the_way(&look(&store, &keyring, &*clock).await?);
     write().await?;
     println!("rewritten:");
-    in_the_way(&look(&store, &*clock).await?);
+    in_the_way(&look(&store, &keyring, &*clock).await?);
     store.compact(store.revision())?;
     println!("compacted:");
-    let evidence = Evidence::from_json(&look(&store, &*clock).await?.to_json()?)?;
+    let evidence = Evidence::from_json(&look(&store, &keyring, &*clock).await?.to_json()?)?;
     in_the_way(&evidence);
 
     let options = PermitOptions::default();

@@ -11,7 +11,7 @@ use kms_core::object::{
 };
 use kms_core::{CallOptions, Clock as _, Error, ErrorKind, KeyId};
 use kms_envelope::reencrypt::{
-    CensusOptions, Evidence, EvidenceBuilder, Objection, PermitOptions, ReplicaState,
+    CensusOptions, Evidence, EvidenceBuilder, KnownKey, Objection, PermitOptions, ReplicaState,
     RetireVerdict, ScannedSource, permit_retirement, take_census,
 };
 use kms_testkit::ManualClock;
@@ -71,6 +71,7 @@ impl World {
         let (report, revision) = taken.unwrap();
         let builder = Evidence::builder(now)
             .scanned(ScannedSource::cluster(&identity, &report, revision, now))
+            .known_key(KnownKey::new("keyring", &key(OLD)))
             .waive(Evidence::BACKUPS, "there are none")
             .waive(Evidence::REPLICAS, "there are none")
             .waive(Evidence::OTHER_CLUSTERS, "there are none");

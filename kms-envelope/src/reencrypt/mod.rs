@@ -70,8 +70,8 @@ pub use census::{
     KeyIdUse, LiveCensus, NamespaceRow, ResourceCount,
 };
 pub use evidence::{
-    Evidence, EvidenceBuilder, EvidenceDigest, FoundReference, Objection, PermitOptions, Reference,
-    ReplicaState, RetirePermit, RetireVerdict, ScannedSource, SourceRole, UnknownKey,
+    Evidence, EvidenceBuilder, EvidenceDigest, FoundReference, KnownKey, Objection, PermitOptions,
+    Reference, ReplicaState, RetirePermit, RetireVerdict, ScannedSource, SourceRole, UnknownKey,
     UnscannedKind, UnscannedSource, Waiver, names_one_key, permit_retirement,
 };
 pub use migrate::{

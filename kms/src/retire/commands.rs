@@ -36,6 +36,8 @@ pub struct Places {
     pub configuration: Vec<String>,
     /// What else the plan was made with, waivers included.
     pub others: Vec<String>,
+    /// Who knows the keys, such as `--provider`, `local:PATH`.
+    pub keys: Vec<String>,
     /// Where the evidence is.
     pub evidence: Option<String>,
 }
@@ -48,6 +50,7 @@ impl Default for Places {
             etcdctl: words(&["--endpoints=URL"]),
             configuration: words(&["--encryption-config", "FILE"]),
             others: Vec::new(),
+            keys: Vec::new(),
             evidence: None,
         }
     }

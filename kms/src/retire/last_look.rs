@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use kms_core::{Clock, KeyId};
 use kms_envelope::reencrypt::{
-    CensusOptions, CensusProgress, Evidence, EvidenceDigest, PermitOptions, RetirePermit,
+    CensusOptions, CensusProgress, Evidence, EvidenceDigest, KnownKey, PermitOptions, RetirePermit,
     RetireVerdict, permit_retirement,
 };
 use serde::{Serialize, Serializer};
@@ -34,6 +34,8 @@ pub struct RetireRequest {
     pub max_age: Duration,
     /// Whom to ask what they write with. Plugins that the evidence names are asked again anyway.
     pub replicas: Vec<ReplicaArgument>,
+    /// Keys that somebody knows by now.
+    pub known_keys: Vec<KnownKey>,
     /// The provider of the key, for the commands that delete it, such as `local:PATH`.
     pub provider: Option<String>,
 }
@@ -49,6 +51,7 @@ impl RetireRequest {
             census: CensusOptions::default(),
             max_age: PermitOptions::default().max_age,
             replicas: Vec::new(),
+            known_keys: Vec::new(),
             provider: None,
         }
     }
@@ -134,6 +137,8 @@ pub async fn retire(
             options = options.with_replica(state);
         }
     }
+    let known = request.known_keys.into_iter();
+    options = known.fold(options, PermitOptions::with_known_key);
     let objects = request.cluster.objects();
     let (evidence, key_id) = (&request.evidence, &request.key_id);
     let verdict = permit_retirement(evidence, key_id, objects, &options, &*clock, progress).await?;

@@ -5,6 +5,10 @@
 //! [`Evidence`](kms_envelope::reencrypt::Evidence). [`retire`] takes that evidence, scans the
 //! cluster once more and makes a [`Retirement`], or says why not. Neither deletes a key.
 //!
+//! A key must be known to somebody: that nothing needs a key of which nobody has heard would be
+//! true of every misspelt one. Stored values, backups and replicas know it, and who else does is
+//! given as known keys: its provider ([`ProviderKeys`]), a rotation, evidence of before.
+//!
 //! # JSON
 //!
 //! `kms key plan-retire --json` prints one object:
@@ -18,7 +22,7 @@
 //! | `needed_by.backups[]` | `name`, `live`, `history`, `waived` |
 //! | `needed_by.replicas[]` | `name`, `writes_with` |
 //! | `needed_by.unknown` | `objects` and `records` that are not waived, and `groups`: `source`, `resource`, `prefix`, `reason` (`kms_v1`, `damaged`, `unknown_provider`), `objects`, `records`, `waive_as`, `waived`, `examples` |
-//! | `objections[]` | `code`, what it counts or names, `message`, `remedy`, `waivable_as`; nothing is in the way if there is none |
+//! | `objections[]` | `code`, what it counts or names, `message`, `remedy`, `waivable_as`; `never_seen` with `known`: keys of similar names; nothing is in the way if there is none |
 //! | `next_steps[]` | `do`, `commands` |
 //! | `notes[]` | what could not be asked, and why |
 //! | `evidence` | `format`, `version`, `content`, `digest`: what `--out` writes |
@@ -28,6 +32,7 @@
 //! `objections` as above.
 
 mod commands;
+mod known;
 mod last_look;
 mod needs;
 mod plan;
@@ -37,6 +42,7 @@ mod steps;
 mod text;
 
 pub use commands::{Places, Step};
+pub use known::{ProviderKeys, key_of_evidence, keys_of_rotation, resolve_key_id};
 pub use last_look::{RetireOutcome, RetireRequest, Retirement, retire};
 pub use needs::{
     BackupNeed, HistoryNeeds, LiveNeeds, NeededBy, ReplicaNeed, ResourceNeed, UnknownGroup,

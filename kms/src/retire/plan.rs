@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use kms_core::Clock;
 use kms_core::object::{Revision, StoreIdentity};
+use kms_core::{Clock, KeyId};
 use kms_envelope::reencrypt::{
     CensusProgress, CensusReport, Evidence, EvidenceBuilder, Objection, ScannedSource, SourceRole,
     UnscannedKind,
@@ -12,9 +12,10 @@ use kms_envelope::reencrypt::{
 use serde::Serialize;
 
 use super::request::split_waiver;
-use super::{NeededBy, PlanRequest, Step, steps};
+use super::{NeededBy, PlanRequest, ReplicaArgument, Step, steps};
 use crate::Failure;
 use crate::cluster::{CensusOutcome, CensusRequest, census};
+use crate::figures::printable;
 
 /// What needs a key, what is in the way of retiring it, and what to do. Serializes to the JSON of
 /// `kms key plan-retire --json`.
@@ -115,20 +116,90 @@ pub async fn plan(
     for said in &request.kms_v1 {
         builder = builder.kms_v1_key(&said.provider, &said.key_id);
     }
+    let known = request.replicas.iter().flat_map(ReplicaArgument::known);
+    builder = known.fold(builder, EvidenceBuilder::known_key);
+    let known = request.known_keys.iter().cloned();
+    builder = known.fold(builder, EvidenceBuilder::known_key);
     let evidence = waive(builder, &request)?.finish()?;
     Ok(concluded(&request, evidence, &reports, notes))
 }
 
 /// Adds the waivers, by the names that can be waived.
 fn waive(builder: EvidenceBuilder, request: &PlanRequest) -> Result<EvidenceBuilder, Failure> {
-    let objections = builder.clone().finish()?.objections(&request.key_id);
-    let known = |name: &str| objections.iter().any(|it| it.waivable_as() == Some(name));
+    let evidence = builder.clone().finish()?;
+    let objections = objections(&evidence, &request.key_id);
+    let known = |name: &str| {
+        objections.iter().any(|it| it.waivable_as() == Some(name))
+            || placed(request, &evidence).any(|it| it == name)
+            || has_form(name)
+    };
     let mut builder = builder;
     for text in &request.waivers {
         let (name, reason) = split_waiver(text, &known)?;
+        if !known(name) {
+            return Err(no_such_waiver(name, request, &evidence));
+        }
         builder = builder.waive(name, reason);
     }
+    let unseen = evidence.never_seen(&request.key_id);
+    if let Some(name) = unseen.as_ref().and_then(Objection::waivable_as)
+        && request.never_seen
+    {
+        builder = builder.waive(name, "nobody was found who has seen it (--never-seen)");
+    }
     Ok(builder)
+}
+
+/// What may be waived by name, whether or not it is in the way just now.
+fn placed<'a>(
+    request: &'a PlanRequest,
+    evidence: &'a Evidence,
+) -> impl Iterator<Item = String> + 'a {
+    let standing = [
+        Evidence::BACKUPS,
+        Evidence::OTHER_CLUSTERS,
+        Evidence::REPLICAS,
+    ];
+    let sources = evidence.sources().iter();
+    let backups = sources.filter(|source| source.role() == SourceRole::Backup);
+    let backups = backups.map(|source| source.name().to_owned());
+    let unscanned = evidence.unscanned().iter().map(|it| it.name().to_owned());
+    let replicas = request.replicas.iter().map(ToString::to_string);
+    let standing = standing.into_iter().map(str::to_owned);
+    standing.chain(backups).chain(unscanned).chain(replicas)
+}
+
+/// Whether it is the name of values whose key cannot be known. Those of before may be gone by now,
+/// and their waiver is repeated with the command.
+fn has_form(name: &str) -> bool {
+    let forms = [
+        "kms-v1:",
+        "damaged:",
+        "unknown-provider:",
+        "history:",
+        "never-seen:",
+    ];
+    name == "history" || forms.iter().any(|form| name.starts_with(form))
+}
+
+fn no_such_waiver(name: &str, request: &PlanRequest, evidence: &Evidence) -> Failure {
+    let mut names: Vec<_> = placed(request, evidence).collect();
+    let objections = objections(evidence, &request.key_id);
+    let raised = objections.iter().filter_map(Objection::waivable_as);
+    names.extend(raised.map(str::to_owned));
+    names.sort();
+    names.dedup();
+    Failure::usage(
+        printable(&format!("--waive names nothing that can be waived: {name}")),
+        printable(&format!("give one of these: {}", names.join(", "))),
+    )
+}
+
+/// All that is in the way.
+fn objections(evidence: &Evidence, key_id: &KeyId) -> Vec<Objection> {
+    let mut objections = evidence.objections(key_id);
+    objections.extend(evidence.never_seen(key_id));
+    objections
 }
 
 fn concluded(
@@ -137,7 +208,7 @@ fn concluded(
     reports: &BTreeMap<String, CensusReport>,
     notes: Vec<String>,
 ) -> RetirePlan {
-    let objections = evidence.objections(&request.key_id);
+    let objections = objections(&evidence, &request.key_id);
     let needed_by = NeededBy::new(&evidence, &request.key_id, reports);
     RetirePlan {
         schema_version: 1,

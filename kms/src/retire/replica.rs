@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use kms_core::{CallOptions, Clock, KeyId, KeyProvider as _};
-use kms_envelope::reencrypt::ReplicaState;
+use kms_envelope::reencrypt::{KnownKey, ReplicaState};
 use kms_plugin::client::{ClientOptions, V2Client};
 use kms_plugin::socket::SocketAddress;
 
@@ -75,6 +75,22 @@ impl ReplicaArgument {
     /// Whether it is asked itself, and not a file that was saved.
     pub(super) const fn is_asked_itself(&self) -> bool {
         matches!(self.0, Kind::Plugin(..))
+    }
+
+    /// Keys that an API server has had to do with, by what was saved of its metrics: read or
+    /// written, whenever that was. A plugin tells its current key alone.
+    pub(super) fn known(&self) -> Vec<KnownKey> {
+        let Kind::Metrics(path) = &self.0 else {
+            return Vec::new();
+        };
+        // One that cannot be read has no state either, and that is told.
+        let text = read_long_text(path).unwrap_or_default();
+        let name = self.to_string();
+        let samples = text.lines().filter_map(Sample::parse);
+        samples
+            .filter(|sample| matches!(sample.name, WRITTEN | STATUS))
+            .filter_map(|sample| Some(KnownKey::new(&name, &sample.hash()?)))
+            .collect()
     }
 
     /// Asks.

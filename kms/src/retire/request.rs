@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use kms_azure::key_url::{KeyUrl, VaultHosts};
 use kms_core::KeyId;
-use kms_envelope::reencrypt::{CensusOptions, UnscannedKind};
+use kms_envelope::reencrypt::{CensusOptions, KnownKey, UnscannedKind};
 
 use super::{Places, ReplicaArgument};
 use crate::cluster::ClusterSource;
@@ -29,6 +29,10 @@ pub struct PlanRequest {
     pub not_scanned: Vec<UnscannedArgument>,
     /// Which key a KMS v1 provider uses.
     pub kms_v1: Vec<KmsV1Argument>,
+    /// Keys that somebody knows.
+    pub known_keys: Vec<KnownKey>,
+    /// Whether somebody answers for a key that nobody has seen.
+    pub never_seen: bool,
     /// What somebody takes responsibility for: `NAME=REASON`.
     pub waivers: Vec<String>,
     /// What commands name.
@@ -47,17 +51,22 @@ impl PlanRequest {
             replicas: Vec::new(),
             not_scanned: Vec::new(),
             kms_v1: Vec::new(),
+            known_keys: Vec::new(),
+            never_seen: false,
             waivers: Vec::new(),
             places: Places::default(),
         }
     }
 }
 
+const HASH: &str = "sha256:";
+
 /// Takes a key id, as stored values, `kms key list`, a vault or the API server's metrics name it.
 ///
 /// # Errors
 ///
-/// A usage [`Failure`]: it is none, or it is a key in a vault without its version.
+/// A usage [`Failure`]: it is none; it is a key in a vault without its version, a hash that is not
+/// whole, or the bare number of a version, which every keyring has.
 pub fn parse_key_id(text: &str) -> Result<KeyId, Failure> {
     let usage = |fault: String| {
         Failure::usage(
@@ -65,6 +74,22 @@ pub fn parse_key_id(text: &str) -> Result<KeyId, Failure> {
             "give the key id as `kms census` shows it, or the URL of a key's version in a vault",
         )
     };
+    if text.trim() != text || text.is_empty() {
+        return Err(usage(
+            "the key id is empty, or has spaces around it".to_owned(),
+        ));
+    }
+    if text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(Failure::usage(
+            format!("{text} is the number of a version, and no key id"),
+            "give the whole key id, for example local/0123456789abcdef/2-0123456789abcdef as \
+             `kms key list` shows it, or the provider whose version it is: --provider PROVIDER. If it \
+             is a whole key id, give its hash, sha256:...",
+        ));
+    }
+    if let Some(hash) = hash_of(text) {
+        return hash.map_err(usage);
+    }
     let key_id = KeyId::new(text).map_err(|error| usage(error.to_string()))?;
     match KeyUrl::parse(text, &VaultHosts::default()) {
         Ok(url) => match url.version() {
@@ -74,6 +99,23 @@ pub fn parse_key_id(text: &str) -> Result<KeyId, Failure> {
         // A key id of another form, or a vault of an unknown domain.
         Err(_) => Ok(key_id),
     }
+}
+
+/// `sha256:` and 64 hexadecimal digits, in lower case; `None` if it does not begin like that.
+fn hash_of(text: &str) -> Option<Result<KeyId, String>> {
+    let (head, digits) = text.split_at_checked(HASH.len())?;
+    if !head.eq_ignore_ascii_case(HASH) {
+        return None;
+    }
+    let is_whole = digits.len() == 64 && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+    if !is_whole {
+        return Some(Err(format!(
+            "the hash of a key id is {HASH} and 64 hexadecimal digits, and these are {}",
+            digits.chars().count()
+        )));
+    }
+    let text = text.to_ascii_lowercase();
+    Some(KeyId::new(text).map_err(|error| error.to_string()))
 }
 
 /// `[KIND:]NAME`: something that is not scanned; `KIND` is `backup`, `cluster` or `replica`.

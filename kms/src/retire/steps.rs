@@ -4,6 +4,7 @@ use kms_core::KeyId;
 use kms_envelope::reencrypt::{Objection, UnknownKey, UnscannedKind};
 
 use super::commands::owned;
+use super::text::named;
 use super::{NeededBy, Places, Step};
 
 /// The steps to a key that may go. The order is that in which they have an effect: who still
@@ -16,6 +17,8 @@ pub(super) fn next(
 ) -> Vec<Step> {
     let has = |is_it: &dyn Fn(&Objection) -> bool| objections.iter().any(is_it);
     let mut steps = Vec::new();
+    steps.extend(never_seen(objections));
+    steps.extend(current(objections));
     steps
         .extend(has(&|it| matches!(it, Objection::ReplicaWrites { .. })).then(|| replicas(needed)));
     steps.extend((needed.live.objects > 0).then(|| migrate(needed, places)));
@@ -37,6 +40,30 @@ pub(super) fn next(
     steps
 }
 
+fn never_seen(objections: &[Objection]) -> Option<Step> {
+    let is_it = |it: &Objection| matches!(it, Objection::NeverSeen { .. });
+    objections.iter().any(is_it).then(|| {
+        Step::new(
+            "see whether the key id is right and whole: it is not in anything that was looked at. If it \
+             was compacted away, name who knows it: --provider PROVIDER, --state PLACE of the rotation, \
+             a --backup, or in --out the evidence of before. If nobody does, --never-seen takes it on \
+             your responsibility",
+            Vec::new(),
+        )
+    })
+}
+
+fn current(objections: &[Objection]) -> Option<Step> {
+    let is_it = |it: &Objection| matches!(it, Objection::CurrentKey { .. });
+    objections.iter().any(is_it).then(|| {
+        Step::new(
+            "keep it: it is the key that its provider wraps with. If it is to go, rotate first, and \
+             move everything to the new key",
+            Vec::new(),
+        )
+    })
+}
+
 fn replicas(needed: &NeededBy) -> Step {
     let names: Vec<_> = needed.replicas.iter().map(|it| it.name.as_str()).collect();
     Step::new(
@@ -54,7 +81,7 @@ fn migrate(needed: &NeededBy, places: &Places) -> Step {
         .live
         .by_resource
         .iter()
-        .map(|it| format!("{} {}", it.count, it.resource))
+        .map(|it| format!("{} {}", it.count, named(&it.resource)))
         .collect();
     Step::new(
         format!(
@@ -93,9 +120,11 @@ fn unknown(objections: &[Objection], needed: &NeededBy, places: &Places) -> Vec<
             vec![places.kms(&["migrate"], &[&places.etcd, &places.configuration])],
         ));
     }
-    if has(UnknownKey::Damaged) || has(UnknownKey::UnknownProvider) {
-        let mut keys: Vec<_> = groups(UnknownKey::Damaged)
-            .chain(groups(UnknownKey::UnknownProvider))
+    let damaged = || groups(UnknownKey::Damaged).chain(groups(UnknownKey::UnknownProvider));
+    let is_live = damaged().any(|it| it.objects > 0);
+    if (has(UnknownKey::Damaged) || has(UnknownKey::UnknownProvider)) && is_live {
+        let mut keys: Vec<_> = damaged()
+            .filter(|it| it.objects > 0)
             .flat_map(|it| it.examples.iter())
             .collect();
         keys.sort();
@@ -218,7 +247,12 @@ fn retire(key_id: &KeyId, places: &Places) -> Step {
         "let the cluster be scanned once more, and the retirement be recorded. It deletes nothing",
         vec![places.kms(
             &["key", "retire", key_id.as_str()],
-            &[&words, &places.etcd, &owned(&["--yes"])],
+            &[
+                &words,
+                &places.etcd,
+                &places.keys,
+                &owned(&["--out", "retirement.json", "--yes"]),
+            ],
         )],
     )
 }

@@ -127,7 +127,7 @@ fn needed(text: &mut String, needed: &NeededBy) -> Written {
             text,
             "  {} {} in {} under {} ({}{waived}){}",
             thousands(it.objects.saturating_add(it.records)),
-            it.resource,
+            named(&it.resource),
             printable(&it.source),
             printable(it.prefix.trim_end_matches(':')),
             it.reason.as_str(),
@@ -143,11 +143,19 @@ fn resources(text: &mut String, needs: &[ResourceNeed]) -> Written {
         writeln!(
             text,
             "  {count} {} in {}{examples}",
-            it.resource,
+            named(&it.resource),
             printable(&it.source)
         )?;
     }
     Ok(())
+}
+
+/// A resource; of a key outside the API server's prefix it is not known.
+pub(super) const fn named(resource: &str) -> &str {
+    match resource.is_empty() {
+        true => "under an unknown prefix",
+        false => resource,
+    }
 }
 
 fn such_as(examples: &[String]) -> String {

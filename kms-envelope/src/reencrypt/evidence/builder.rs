@@ -7,7 +7,7 @@ use kms_core::KeyId;
 use super::document::{self, Content};
 use super::unscanned::Attribution;
 use super::{
-    Evidence, ReplicaState, ScannedSource, UnscannedKind, UnscannedSource, Waiver, moment,
+    Evidence, KnownKey, ReplicaState, ScannedSource, UnscannedKind, UnscannedSource, Waiver, moment,
 };
 use crate::Error;
 
@@ -26,6 +26,7 @@ impl EvidenceBuilder {
             replicas: Vec::new(),
             not_scanned: Vec::new(),
             kms_v1_keys: Vec::new(),
+            known_keys: Vec::new(),
             waivers: Vec::new(),
         })
     }
@@ -66,6 +67,14 @@ impl EvidenceBuilder {
             provider: provider.into(),
             key_id: key_id.as_str().to_owned(),
         });
+        self
+    }
+
+    /// Adds a key that somebody knows, such as one that its provider lists. Without it a key that
+    /// nothing needs any more is not told from one that never was.
+    #[must_use]
+    pub fn known_key(mut self, known: KnownKey) -> Self {
+        self.0.known_keys.push(known);
         self
     }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use super::shown::Shown;
 use super::unscanned::Attribution;
 use super::{
-    Evidence, EvidenceDigest, ReplicaState, ScannedSource, SourceRole, UnscannedKind,
+    Evidence, EvidenceDigest, KnownKey, ReplicaState, ScannedSource, SourceRole, UnscannedKind,
     UnscannedSource, Waiver, moment,
 };
 use crate::{Error, ErrorKind};
@@ -32,6 +32,9 @@ pub(super) struct Content {
     pub(super) replicas: Vec<ReplicaState>,
     pub(super) not_scanned: Vec<UnscannedSource>,
     pub(super) kms_v1_keys: Vec<Attribution>,
+    // Left out if there is none, as evidence of before had it not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) known_keys: Vec<KnownKey>,
     pub(super) waivers: Vec<Waiver>,
 }
 
@@ -76,6 +79,8 @@ impl Content {
         self.not_scanned.dedup();
         self.kms_v1_keys.sort();
         self.kms_v1_keys.dedup();
+        self.known_keys.sort();
+        self.known_keys.dedup();
         self.waivers.sort();
         self.waivers.dedup();
     }
@@ -180,6 +185,7 @@ pub(super) fn check(content: &Content) -> Result<(), Error> {
         ("replicas", content.replicas.len()),
         ("not_scanned", content.not_scanned.len()),
         ("kms_v1_keys", content.kms_v1_keys.len()),
+        ("known_keys", content.known_keys.len()),
         ("waivers", content.waivers.len()),
     ];
     for (name, length) in lists {

@@ -20,6 +20,7 @@ pub(super) fn objections(content: &Content, key_id: &KeyId) -> Vec<Objection> {
     for source in &content.sources {
         judge.source(source, &mut found);
     }
+    judge.current(&mut found);
     judge.replicas(&mut found);
     judge.not_scanned(&mut found);
     found
@@ -181,6 +182,16 @@ impl Judge<'_> {
                     live,
                     history,
                     waive_as,
+                });
+            }
+        }
+    }
+
+    fn current(&self, found: &mut Vec<Objection>) {
+        for known in self.content.known_keys.iter().filter(|it| it.current) {
+            if self.asked.is_same(&Names::of(&known.key_id)) {
+                found.push(Objection::CurrentKey {
+                    source: known.source.clone(),
                 });
             }
         }

@@ -4,6 +4,7 @@ mod builder;
 mod digest;
 mod document;
 mod judge;
+mod known;
 mod moment;
 mod names;
 mod objection;
@@ -21,6 +22,7 @@ use kms_core::object::Revision;
 
 pub use builder::EvidenceBuilder;
 pub use digest::EvidenceDigest;
+pub use known::KnownKey;
 pub use names::names_one_key;
 pub use objection::Objection;
 pub use permit::{PermitOptions, RetirePermit, RetireVerdict, permit_retirement};
@@ -133,6 +135,17 @@ impl Evidence {
         Some(reference::group_name(unknown, reference.prefix()))
     }
 
+    /// Why this key is none that anybody knows: no value that was scanned names it, no replica, and
+    /// no [`KnownKey`]. `None` if somebody knows it, or it was waived.
+    ///
+    /// That nothing needs a key of which nobody has heard says nothing: it may be misspelt. It is
+    /// apart from [`Evidence::objections`] for those who know their keys themselves, as a rotation
+    /// does; [`permit_retirement`] asks for both.
+    #[must_use]
+    pub fn never_seen(&self, key_id: &KeyId) -> Option<Objection> {
+        known::never_seen(&self.content, key_id)
+    }
+
     /// Why this is too old to act on, or more than a minute ahead; `None` if it is neither.
     #[must_use]
     pub fn staleness(&self, now: SystemTime, max_age: core::time::Duration) -> Option<Objection> {
@@ -170,6 +183,12 @@ impl Evidence {
     #[must_use]
     pub fn replicas(&self) -> &[ReplicaState] {
         &self.content.replicas
+    }
+
+    /// Keys that somebody knows.
+    #[must_use]
+    pub fn known_keys(&self) -> &[KnownKey] {
+        &self.content.known_keys
     }
 
     /// What was not scanned.

@@ -57,6 +57,18 @@ pub enum Objection {
         /// The name by which this can be waived.
         waive_as: String,
     },
+    /// Somebody who has the key wraps with it.
+    CurrentKey {
+        /// Who.
+        source: String,
+    },
+    /// Nothing that was looked at has ever had to do with a key of this name.
+    NeverSeen {
+        /// Some of the keys that are known, those with the most similar names first.
+        known: Vec<String>,
+        /// The name by which this can be waived.
+        waive_as: String,
+    },
     /// A replica writes with the key.
     ReplicaWrites {
         /// Which one.
@@ -134,6 +146,8 @@ impl Objection {
             Self::History { .. } => "history",
             Self::Backup { .. } => "backup",
             Self::UnknownKey { .. } => "unknown_key",
+            Self::CurrentKey { .. } => "current_key",
+            Self::NeverSeen { .. } => "never_seen",
             Self::ReplicaWrites { .. } => "replica_writes",
             Self::NotScanned { .. } => "not_scanned",
             Self::PartlyScanned { .. } => "partly_scanned",
@@ -153,7 +167,7 @@ impl Objection {
     pub fn waivable_as(&self) -> Option<&str> {
         match self {
             Self::Backup { source, .. } => Some(source),
-            Self::UnknownKey { waive_as, .. } => Some(waive_as),
+            Self::UnknownKey { waive_as, .. } | Self::NeverSeen { waive_as, .. } => Some(waive_as),
             Self::NotScanned { name, .. } => Some(name),
             _ => None,
         }
@@ -168,6 +182,10 @@ impl Objection {
             Self::Backup { .. } => {
                 "keep the key for as long as this backup may be restored; else destroy the backup and waive it"
             }
+            // Of objects that were rewritten or deleted since.
+            Self::UnknownKey { live: 0, .. } => {
+                "compact the history that holds them, and take backups of it anew; nothing has to be restored or deleted"
+            }
             Self::UnknownKey { reason, .. } => match reason {
                 UnknownKey::KmsV1 => {
                     "re-encrypt them under KMS v2, or say which key this provider uses and has always used"
@@ -177,6 +195,12 @@ impl Objection {
                     "find out what wrote these objects, and restore or delete them"
                 }
             },
+            Self::CurrentKey { .. } => {
+                "rotate first, and move everything to the new key; see whether the key id is right"
+            }
+            Self::NeverSeen { .. } => {
+                "see whether the key id is right and whole, and let somebody be asked who knows the key: its provider, a rotation, or earlier evidence"
+            }
             Self::ReplicaWrites { .. } => "wait until this replica writes with the current key",
             Self::NotScanned { .. } => "scan it, or waive it by name and with a reason",
             Self::PartlyScanned { .. } => "scan all keys of this source",
@@ -233,6 +257,18 @@ impl fmt::Display for Counts {
     }
 }
 
+/// The resource of objects, which is not known of keys outside the API server's prefix.
+struct OfResource<'a>(&'a str);
+
+impl fmt::Display for OfResource<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            "" => f.write_str(" under an unknown prefix"),
+            resource => write!(f, " of {}", Shown(resource)),
+        }
+    }
+}
+
 impl fmt::Display for Objection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -242,9 +278,9 @@ impl fmt::Display for Objection {
                 objects,
             } => write!(
                 f,
-                "{} of {} in {} under it",
+                "{}{} in {} under it",
                 Count(*objects, "live object"),
-                Shown(resource),
+                OfResource(resource),
                 Shown(source)
             ),
             Self::History {
@@ -286,6 +322,18 @@ impl fmt::Display for Objection {
                     UnknownKey::UnknownProvider => "the provider is not known",
                 }
             ),
+            Self::CurrentKey { source } => {
+                write!(f, "it is the key that {} wraps with now", Shown(source))
+            }
+            Self::NeverSeen { known, .. } => {
+                f.write_str("it occurs nowhere that was looked at, and so may be misspelt; ")?;
+                let mut known = known.iter();
+                let Some(first) = known.next() else {
+                    return f.write_str("no key was found at all");
+                };
+                write!(f, "keys that are known: {}", Shown(first))?;
+                known.try_for_each(|name| write!(f, ", {}", Shown(name)))
+            }
             Self::ReplicaWrites { replica } => {
                 write!(f, "the replica {} writes with it", Shown(replica))
             }

@@ -7,7 +7,7 @@ use kms_core::object::{ObjectSource, ScanOptions};
 use kms_core::{CallOptions, Clock, KeyId};
 
 use super::super::{CensusOptions, CensusProgress, take_census};
-use super::{Evidence, EvidenceDigest, Objection, ReplicaState, ScannedSource};
+use super::{Evidence, EvidenceDigest, KnownKey, Objection, ReplicaState, ScannedSource};
 use crate::Error;
 
 /// How to look.
@@ -20,6 +20,8 @@ pub struct PermitOptions {
     pub census: CensusOptions,
     /// What replicas write with by now.
     pub replicas: Vec<ReplicaState>,
+    /// Keys that somebody knows by now; what the same source said for the evidence is replaced.
+    pub known_keys: Vec<KnownKey>,
     /// What every call can be told.
     pub call: CallOptions,
 }
@@ -30,6 +32,7 @@ impl Default for PermitOptions {
             max_age: Duration::from_secs(60 * 60),
             census: CensusOptions::default(),
             replicas: Vec::new(),
+            known_keys: Vec::new(),
             call: CallOptions::default(),
         }
     }
@@ -54,6 +57,13 @@ impl PermitOptions {
     #[must_use]
     pub fn with_replica(mut self, replica: ReplicaState) -> Self {
         self.replicas.push(replica);
+        self
+    }
+
+    /// Adds a key that somebody knows by now.
+    #[must_use]
+    pub fn with_known_key(mut self, known: KnownKey) -> Self {
+        self.known_keys.push(known);
         self
     }
 
@@ -113,7 +123,8 @@ pub enum RetireVerdict {
 
 /// Looks once more and gives leave to retire a key, or says what is in the way.
 ///
-/// The evidence must raise no objection and not be too old; the source must be live and of the
+/// The evidence must raise no objection and not be too old; somebody must know the key (see
+/// [`Evidence::never_seen`]), and nobody who was asked may wrap with it; the source must be live and of the
 /// same cluster, at the revision of the evidence or later; and a census of all of it, history
 /// included, must find no reference either, nor more values of an unknown key than were waived.
 ///
@@ -128,7 +139,10 @@ pub async fn permit_retirement(
     clock: &dyn Clock,
     progress: impl FnMut(CensusProgress),
 ) -> Result<RetireVerdict, Error> {
+    let plan = evidence.digest();
+    let evidence = &evidence.with_known_keys(&options.known_keys)?;
     let mut objections = evidence.objections(key_id);
+    objections.extend(evidence.never_seen(key_id));
     objections.extend(evidence.staleness(clock.wall_time(), options.max_age));
     let unread = |error| Error::provider("asking the store which it is", error);
     let identity = source.identity(&options.call).await.map_err(unread)?;
@@ -150,11 +164,12 @@ pub async fn permit_retirement(
     let found = ScannedSource::cluster(&identity, &report, revision, now);
     let fresh = evidence.renewed(found, &options.replicas, now)?;
     let mut objections = fresh.objections(key_id);
+    objections.extend(fresh.never_seen(key_id));
     objections.extend(fresh.changes_since(evidence));
     if objections.is_empty() {
         return Ok(RetireVerdict::Permitted(Box::new(RetirePermit {
             key_id: key_id.clone(),
-            plan: evidence.digest(),
+            plan,
             evidence: fresh,
         })));
     }

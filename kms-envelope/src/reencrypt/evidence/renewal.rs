@@ -5,10 +5,19 @@ use std::time::SystemTime;
 
 use super::document::Content;
 use super::reference::group_name;
-use super::{Evidence, EvidenceBuilder, Objection, ReplicaState, ScannedSource};
+use super::{Evidence, EvidenceBuilder, KnownKey, Objection, ReplicaState, ScannedSource};
 use crate::Error;
 
 impl Evidence {
+    /// The same with keys that somebody knows by now.
+    pub(super) fn with_known_keys(&self, known_keys: &[KnownKey]) -> Result<Self, Error> {
+        let mut content = self.content.clone();
+        let is_newer = |old: &KnownKey| known_keys.iter().any(|it| it.source == old.source);
+        content.known_keys.retain(|old| !is_newer(old));
+        content.known_keys.extend_from_slice(known_keys);
+        EvidenceBuilder::from_content(content).finish()
+    }
+
     /// The same with the live cluster as it was found now, and with what replicas said since.
     pub(super) fn renewed(
         &self,

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use kms_core::object::{Revision, StoreIdentity};
 use kms_envelope::reencrypt::{
-    Evidence, Objection, ReplicaState, ScannedSource, UnknownKey, UnscannedKind,
+    Evidence, EvidenceBuilder, KnownKey, Objection, ReplicaState, ScannedSource, UnknownKey,
+    UnscannedKind,
 };
 
 use super::{Stored, Under, backup, census, cluster, codes, key, now, waived};
@@ -363,4 +364,47 @@ fn every_objection_says_what_to_do() {
         let json = serde_json::to_value(&objection).unwrap();
         assert_eq!(json["code"], objection.code());
     }
+}
+
+/// R25: of a key that nobody has heard of nothing can be said; who knows it is enough, and who wraps
+/// with it is too much.
+#[test]
+fn a_key_must_be_known_to_somebody() {
+    let before = |builder: EvidenceBuilder| builder.finish().unwrap();
+    let seen = |evidence: &Evidence, name: &str| evidence.never_seen(&key(name)).is_none();
+    let hash = "sha256:2ad8dad5b7b1a2ab8a0ddbd0ba0fe9ed7e3a5d3a6bd5d2b34f0a9b5b0c5e0001";
+    let stored = [
+        Stored::live(Under::v2(OLD)),
+        Stored::superseded(Under::v2("kek-0")),
+    ];
+    let evidence = before(
+        Evidence::builder(now())
+            .scanned(cluster(&stored))
+            .scanned(backup("monday", &[Stored::live(Under::v2("in-backup"))]))
+            .replica(ReplicaState::new("cp", &key("of-replica"), now()))
+            .known_key(KnownKey::new("keyring", &key("listed")))
+            .known_key(KnownKey::new("keyring", &key("current")).with_current(true)),
+    );
+    for known in [OLD, "kek-0", "in-backup", "of-replica", "listed", "current"] {
+        assert!(seen(&evidence, known), "{known}");
+    }
+    for other in ["kek-", "KEK-1", "2", hash] {
+        assert!(!seen(&evidence, other), "{other}");
+    }
+    let Some(Objection::NeverSeen { known, waive_as }) = evidence.never_seen(&key("curren")) else {
+        panic!("{evidence:?}");
+    };
+    assert_eq!(known[0], "current", "{known:?}");
+    assert_eq!(waive_as, "never-seen:curren");
+    let current = codes(&evidence, "current");
+    assert!(current.contains(&"current_key"), "{current:?}");
+    assert!(!codes(&evidence, "listed").contains(&"current_key"));
+
+    // Somebody answers for one of them, and it stays written down.
+    let answered = before(Evidence::builder(now()).waive(waive_as, "an old test key"));
+    assert!(seen(&answered, "curren") && !seen(&answered, "current"));
+    assert_eq!(
+        Evidence::from_json(&evidence.to_json().unwrap()).unwrap(),
+        evidence
+    );
 }

@@ -253,8 +253,9 @@ pub(crate) enum Key {
     /// `kms key retire` prove first that nothing is under it.
     #[command(after_help = "\
 Example:
-  kms key plan-retire KEY_ID --etcd URL --out evidence.json
-  kms key retire KEY_ID --evidence evidence.json --etcd URL --yes
+  kms key plan-retire KEY_ID --etcd URL --provider local:keyring.json --out evidence.json
+  kms key retire KEY_ID --evidence evidence.json --etcd URL --provider local:keyring.json \\
+      --out retirement.json --yes
   kms key destroy --provider local:keyring.json 1 --grace-days 30")]
     Destroy(KeyDestroy),
     /// Save a version that is to be destroyed. It is disabled then; `enable` it to use it.
@@ -271,11 +272,12 @@ Example:
 Example:
   kms key plan-retire KEY_ID --snapshot backup.db
   kms key plan-retire KEY_ID --etcd https://127.0.0.1:2379 --etcd-ca ca.crt \\
-      --backup monday.db --replica unix:/run/kms/kms.sock \\
+      --backup monday.db --replica unix:/run/kms/kms.sock --provider local:keyring.json \\
       --waive 'other-clusters=the key is of this one alone' --out evidence.json
 
 What was not scanned is in the way until it is waived by name. So is what cannot be known:
-KMS v1 values, which name no key, and damaged ones.
+KMS v1 values, which name no key, and damaged ones. A key that occurs nowhere must be known to
+somebody: its provider, the rotation, or the evidence of before in --out.
 
 Exit codes: 0 nothing is in the way, 1 something is, or it failed, 2 wrong usage.")]
     PlanRetire(retire::PlanRetire),

@@ -8,7 +8,9 @@ use kms_cluster::embedded::EmbeddedStore;
 use kms_core::state::{FileStateOptions, FileStateStore, StateStore as _};
 use kms_core::{CallOptions, KeyId, KeyProvider as _};
 use kms_envelope::kubernetes::EncryptionConfiguration;
-use kms_envelope::reencrypt::{Evidence, PermitOptions, RetireVerdict, permit_retirement};
+use kms_envelope::reencrypt::{
+    Evidence, KnownKey, PermitOptions, RetireVerdict, permit_retirement,
+};
 use kms_envelope::rotation::{Alert, Policy, Stage};
 use tokio::sync::Notify;
 
@@ -131,6 +133,10 @@ impl Scene {
             .known
             .into_iter()
             .fold(PermitOptions::default(), PermitOptions::with_replica);
+        let listed = self.keyring.list()?.into_iter().map(|version| {
+            KnownKey::new("keyring", &version.info.id).with_current(version.current)
+        });
+        let options = listed.fold(options, PermitOptions::with_known_key);
         let clock = &*self.clock;
         let verdict =
             permit_retirement(evidence, old, &*self.store, &options, clock, |_| {}).await?;

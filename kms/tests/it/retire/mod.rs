@@ -1,6 +1,7 @@
 //! `kms key plan-retire` and `kms key retire`.
 
 mod etcd;
+mod known;
 mod plan;
 pub(crate) mod vectors;
 

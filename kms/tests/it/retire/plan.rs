@@ -121,7 +121,7 @@ fn a_copy_is_never_enough() {
     }
     let ran = plan(OLD, &arguments);
     assert_eq!(ran.code, Some(1), "{ran:?}");
-    assert_eq!(codes(&ran.json()), ["no_live_source"]);
+    assert_eq!(codes(&ran.json()), ["no_live_source", "never_seen"]);
 }
 
 /// Several copies are each counted.
@@ -230,7 +230,10 @@ fn names_of_others_upset_no_terminal() {
     ]
     .concat();
     let now = snapshot(directory.path(), "now.db", &[("a\u{1b}[1m", Some(evil))]);
-    let ran = plan(OLD, &["--snapshot", text(&now), "--waive", "x=\u{1b}[31m"]);
+    let ran = plan(
+        OLD,
+        &["--snapshot", text(&now), "--waive", "kms-v1:x=\u{1b}[31m"],
+    );
     let told = ran.text();
     assert!(
         !told.chars().any(|it| it.is_control() && it != '\n'),

@@ -4,12 +4,13 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::azure::AzureArgs;
 use super::cluster::EtcdAddress;
 
 #[derive(Args, Debug)]
 pub(crate) struct PlanRetire {
     /// The key: its id as `kms census` shows it, the URL of its version in a vault, or its hash
-    /// `sha256:…` as in the API server's metrics.
+    /// `sha256:…` as in the API server's metrics; with --provider also the number of its version.
     pub(crate) key_id: String,
     /// A snapshot that is taken for the cluster; several if given several times. What needs the
     /// key is counted, but a copy is never enough to let a key go.
@@ -35,12 +36,26 @@ pub(crate) struct PlanRetire {
     pub(crate) words: OperatorsWord,
     #[command(flatten)]
     pub(crate) names: Names,
-    /// Write the evidence to this file, for `kms key retire`.
+    /// Who has the key, such as `local:PATH` or `https://VAULT/keys/NAME`: it is then known when
+    /// nothing stored names it any more, and the one that its provider wraps with is never let go.
+    #[arg(long, value_name = "PROVIDER")]
+    pub(crate) provider: Option<String>,
+    /// The rotation that knows the key: `file:PATH`, `etcd` or `etcd:NAME`. With --etcd the one of
+    /// `etcd` is looked at anyway.
+    #[arg(long, value_name = "PLACE")]
+    pub(crate) state: Option<String>,
+    /// Take responsibility for a key that occurs nowhere and that nobody who was asked knows.
+    #[arg(long)]
+    pub(crate) never_seen: bool,
+    /// Write the evidence to this file, for `kms key retire`. It may be evidence of before, which
+    /// then tells that it saw the key, and nothing else.
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
     /// Answer as JSON; a refusal is JSON on standard error.
     #[arg(long)]
     pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) azure: AzureArgs,
 }
 
 /// What nobody can look at, and the operator has to say.
@@ -89,14 +104,16 @@ pub(crate) struct Retire {
     /// How old the evidence may be, in minutes.
     #[arg(long, value_name = "MINUTES", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=1440))]
     pub(crate) max_age: u32,
-    /// The provider of the key, such as `local:PATH`, for the commands that delete it.
+    /// The provider of the key, such as `local:PATH`, for the commands that delete it. The key that
+    /// it wraps with is refused.
     #[arg(long, value_name = "PROVIDER")]
     pub(crate) provider: Option<String>,
     /// Record it in the rotation that is kept here, too, as `kms rotation watch --state` has it:
     /// `file:PATH`, `etcd` or `etcd:NAME`. The rotation must let the key go.
     #[arg(long, value_name = "PLACE")]
     pub(crate) state: Option<String>,
-    /// Record the retirement. Without it everything is looked at and nothing is recorded.
+    /// Record the retirement, with --out, --state or both. Without it everything is looked at and
+    /// nothing is recorded.
     #[arg(long)]
     pub(crate) yes: bool,
     /// Write the statement to this file, which must not exist.
@@ -105,4 +122,6 @@ pub(crate) struct Retire {
     /// Answer as JSON; a refusal is JSON on standard error.
     #[arg(long)]
     pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) azure: AzureArgs,
 }

@@ -10,10 +10,14 @@ use kms_core::Clock;
 use kms_envelope::reencrypt::{CensusOptions, CensusProgress};
 
 use super::cluster::{open_source, opener};
+use super::output::Kind;
 use super::{print, print_line};
 use crate::args::cluster::Census;
 
 pub(crate) async fn run(args: Census, clock: Arc<dyn Clock>) -> Result<(), Failure> {
+    args.html
+        .as_deref()
+        .map_or(Ok(()), |path| Kind::Page.check(path))?;
     let source = open_source(&args.source, &clock).await?;
     let opener = opener(&args.keys, Arc::clone(&clock))?;
     let options = CensusOptions::default()
@@ -33,8 +37,7 @@ pub(crate) async fn run(args: Census, clock: Arc<dyn Clock>) -> Result<(), Failu
     bar.finish_and_clear();
     let outcome = outcome?;
     if let Some(path) = &args.html {
-        std::fs::write(path, html_report(&outcome))
-            .map_err(|error| Failure::io(format!("writing {}", path.display()), error))?;
+        Kind::Page.write(path, html_report(&outcome).as_bytes())?;
     }
     if args.json {
         let json = serde_json::to_string_pretty(&outcome)

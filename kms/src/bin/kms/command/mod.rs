@@ -9,6 +9,7 @@ pub(crate) mod etcd;
 pub(crate) mod inspect;
 pub(crate) mod key;
 pub(crate) mod migrate;
+mod output;
 pub(crate) mod policy;
 pub(crate) mod quickstart;
 pub(crate) mod replicas;

@@ -1,32 +1,35 @@
 //! `kms key plan-retire` and `kms key retire`
 
 use core::time::Duration;
-use std::fs::File;
-use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 
 use kms::cluster::ClusterSource;
+use kms::provider::{Environment, ProviderUri};
 use kms::retire::{
-    Places, PlanRequest, ReplicaArgument, RetireOutcome, RetirePlan, RetireRequest, Retirement,
-    parse_key_id, plan, refusal_text, retire, retirement_text, text_plan,
+    Places, PlanRequest, PlannedObjection, ProviderKeys, ReplicaArgument, RetireOutcome,
+    RetirePlan, RetireRequest, Retirement, key_of_evidence, keys_of_rotation, plan, refusal_text,
+    resolve_key_id, retire, retirement_text, text_plan,
 };
 use kms::rotation::{RecordedRetirement, StatePlace};
 use kms::{Failure, read_text};
 use kms_core::Clock;
-use kms_core::state::StateStore;
 use kms_envelope::kubernetes::{ConfiguredNames, EncryptionConfiguration};
-use kms_envelope::reencrypt::CensusOptions;
+use kms_envelope::reencrypt::{CensusOptions, KnownKey};
 use serde::Serialize;
 
 use super::census::{show, spinner};
 use super::cluster::etcd_options;
+use super::output::{Kind, NewFile};
 use super::{print, print_line};
+use crate::args::azure::AzureArgs;
 use crate::args::cluster::EtcdAddress;
 use crate::args::retire::{Names, PlanRetire, Retire};
 
 pub(crate) async fn run_plan(args: PlanRetire, clock: Arc<dyn Clock>) -> Result<(), Failure> {
-    let mut request = PlanRequest::new(parse_key_id(&args.key_id)?, Vec::new());
+    let provider = ask_provider(args.provider.as_deref(), &args.azure, &clock).await?;
+    let key_id = resolve_key_id(&args.key_id, provider.as_ref())?;
+    let mut request = PlanRequest::new(key_id, Vec::new());
     request.census = census_options(&args.names)?;
     request.replicas = parse_all(&args.replica)?;
     request.not_scanned = parse_all(&args.words.not_scanned)?;
@@ -48,14 +51,25 @@ pub(crate) async fn run_plan(args: PlanRetire, clock: Arc<dyn Clock>) -> Result<
         let options = etcd_options(&args.etcd, &clock)?;
         request.cluster.push(ClusterSource::etcd(options).await?);
     }
+    request.never_seen = args.never_seen;
+    request.known_keys = provider.iter().flat_map(ProviderKeys::known).collect();
+    if let Some(path) = &args.out {
+        Kind::Evidence.check(path)?;
+        // What is cut off or edited tells nothing any more, and is written over all the same.
+        let before = RetireRequest::read_evidence(path).ok();
+        let seen = before.and_then(|before| key_of_evidence(&before, &request.key_id));
+        request.known_keys.extend(seen);
+    }
+    let state = args.state.as_deref();
+    let known = rotation_keys(state, request.cluster.last(), &clock).await?;
+    request.known_keys.extend(known);
     let bar = spinner();
     let shown = bar.clone();
     let planned = plan(request, clock, move |progress| show(&shown, progress)).await;
     bar.finish_and_clear();
     let planned = planned?;
     if let Some(path) = &args.out {
-        std::fs::write(path, planned.evidence.to_json()?)
-            .map_err(|error| Failure::io(format!("writing {}", path.display()), error))?;
+        Kind::Evidence.write(path, planned.evidence.to_json()?.as_bytes())?;
     }
     if args.json {
         print_line(&pretty(&planned)?)?;
@@ -69,20 +83,80 @@ fn verdict(planned: &RetirePlan) -> Result<(), Failure> {
     if planned.objections.is_empty() {
         return Ok(());
     }
-    Err(in_the_way(planned.objections.len()))
+    Err(in_the_way(&planned.objections))
 }
 
-fn in_the_way(objections: usize) -> Failure {
+/// A key that is not the one that was meant is told here, too: nothing else counts then.
+fn in_the_way(objections: &[PlannedObjection]) -> Failure {
+    let is_another =
+        |it: &&PlannedObjection| matches!(it.objection.code(), "never_seen" | "current_key");
+    let another = objections.iter().find(is_another);
+    let another = another.map_or_else(String::new, |it| format!("; {}", it.message));
     Failure::new(
         "in_the_way",
-        format!("the key may not go: {objections} things are in the way"),
+        format!(
+            "the key may not go: {} things are in the way{another}",
+            objections.len()
+        ),
         "see above what they are and what to do",
     )
 }
 
+/// What a provider has, if one is given.
+async fn ask_provider(
+    uri: Option<&str>,
+    azure: &AzureArgs,
+    clock: &Arc<dyn Clock>,
+) -> Result<Option<ProviderKeys>, Failure> {
+    let Some(uri) = uri else {
+        return Ok(None);
+    };
+    let uri: ProviderUri = uri.parse()?;
+    let mut environment = Environment::with_azure(Arc::clone(clock), azure.options());
+    ProviderKeys::ask(uri, &mut environment).await.map(Some)
+}
+
+/// The keys that the rotation knows: at the place that is given, or else where `kms rotation watch`
+/// keeps it, if that can be read.
+async fn rotation_keys(
+    place: Option<&str>,
+    source: Option<&ClusterSource>,
+    clock: &Arc<dyn Clock>,
+) -> Result<Vec<KnownKey>, Failure> {
+    let usual = "etcd".parse::<StatePlace>()?;
+    let Some(place) = place else {
+        let Some(ClusterSource::Etcd(_)) = source else {
+            return Ok(Vec::new());
+        };
+        let store = usual.open_beside(source, Arc::clone(clock))?;
+        // Not every user of etcd may read it; then it knows nothing, which is in nobody's favour.
+        let found = keys_of_rotation(&*store).await.unwrap_or_default();
+        return Ok(found.unwrap_or_default());
+    };
+    let store = place
+        .parse::<StatePlace>()?
+        .open_beside(source, Arc::clone(clock))?;
+    keys_of_rotation(&*store).await?.ok_or_else(|| {
+        Failure::new(
+            "no_state",
+            format!("there is no rotation at {store}"),
+            "look whether --state is right, or leave it away",
+        )
+    })
+}
+
 pub(crate) async fn run_retire(args: Retire, clock: Arc<dyn Clock>) -> Result<(), Failure> {
-    let key_id = parse_key_id(&args.key_id)?;
+    if args.yes && args.out.is_none() && args.state.is_none() {
+        return Err(Failure::usage(
+            "--yes records the retirement, and it is not said where",
+            "give --out FILE for a statement, --state PLACE for the rotation, or both",
+        ));
+    }
+    let provider = ask_provider(args.provider.as_deref(), &args.azure, &clock).await?;
+    let key_id = resolve_key_id(&args.key_id, provider.as_ref())?;
     let evidence = RetireRequest::read_evidence(&args.evidence)?;
+    // Taken before anything is recorded elsewhere.
+    let statement = args.out.as_deref().map(NewFile::create).transpose()?;
     let census = census_options(&args.names)?;
     let replicas = parse_all::<ReplicaArgument>(&args.replica)?;
     let store = ClusterSource::etcd(etcd_options(&args.etcd, &clock)?).await?;
@@ -93,7 +167,13 @@ pub(crate) async fn run_retire(args: Retire, clock: Arc<dyn Clock>) -> Result<()
         }
         None => None,
     };
-    let mut request = RetireRequest::new(key_id, evidence, store);
+    let known = rotation_keys(args.state.as_deref(), Some(&store), &clock).await?;
+    let mut request = RetireRequest::new(key_id.clone(), evidence, store);
+    request.known_keys = provider
+        .iter()
+        .flat_map(ProviderKeys::known)
+        .chain(known)
+        .collect();
     request.census = census;
     request.replicas = replicas;
     request.max_age = Duration::from_secs(60).saturating_mul(args.max_age);
@@ -107,10 +187,20 @@ pub(crate) async fn run_retire(args: Retire, clock: Arc<dyn Clock>) -> Result<()
     bar.finish_and_clear();
     match outcome? {
         RetireOutcome::Permitted(retirement) => {
+            let text = pretty(&*retirement)?;
+            let statement = statement.map(|mut file| file.write(&text).map(|()| file));
+            let statement = statement.transpose()?;
             if let Some(state) = &state {
-                write_down(&args, &retirement, &**state, &*clock).await?;
+                let recorded = RecordedRetirement::new(&**state, &key_id, &retirement.evidence);
+                match args.yes {
+                    true => recorded.record(&*clock).await?,
+                    false => recorded.check(&*clock).await?,
+                }
             }
-            conclude(&args, &retirement)
+            if let Some(file) = statement {
+                file.keep();
+            }
+            conclude(&args, &retirement, &text)
         }
         RetireOutcome::Refused(objections) => {
             if args.json {
@@ -118,7 +208,7 @@ pub(crate) async fn run_retire(args: Retire, clock: Arc<dyn Clock>) -> Result<()
             } else {
                 print(refusal_text(&objections).as_bytes())?;
             }
-            Err(in_the_way(objections.len()))
+            Err(in_the_way(&objections))
         }
         outcome => {
             let fault = format!("an unknown outcome: {outcome:?}");
@@ -127,34 +217,20 @@ pub(crate) async fn run_retire(args: Retire, clock: Arc<dyn Clock>) -> Result<()
     }
 }
 
-/// Records a retirement in the rotation, which has a say in it; without `--yes` it is only asked.
-async fn write_down(
-    args: &Retire,
-    retirement: &Retirement,
-    state: &dyn StateStore,
-    clock: &dyn Clock,
-) -> Result<(), Failure> {
-    let key = parse_key_id(&args.key_id)?;
-    let recorded = RecordedRetirement::new(state, &key, &retirement.evidence);
-    match args.yes {
-        true => recorded.record(clock).await,
-        false => recorded.check(clock).await,
-    }
-}
-
-/// Records a retirement, if that was asked for, and says how to delete the key.
-fn conclude(args: &Retire, retirement: &Retirement) -> Result<(), Failure> {
-    let statement = pretty(retirement)?;
-    if let Some(path) = &args.out {
-        let written = File::create_new(path).and_then(|mut file| {
-            file.write_all(statement.as_bytes())?;
-            file.write_all(b"\n")?;
-            file.sync_all()
-        });
-        written.map_err(|error| Failure::io(format!("writing {}", path.display()), error))?;
-    }
-    if !args.yes {
-        eprintln!("kms: nothing was recorded; give --yes to record it");
+/// Says where a retirement was recorded, if it was, and how to delete the key.
+fn conclude(args: &Retire, retirement: &Retirement, statement: &str) -> Result<(), Failure> {
+    if args.yes {
+        let out = args.out.iter().map(|path| path.display().to_string());
+        let state = args
+            .state
+            .iter()
+            .map(|place| format!("the rotation at {place}"));
+        let places: Vec<_> = out.chain(state).collect();
+        eprintln!("kms: recorded in {}", places.join(" and in "));
+    } else {
+        eprintln!(
+            "kms: nothing was recorded; give --yes with --out FILE or --state PLACE to record it"
+        );
     }
     if args.json {
         return print_line(&statement);
@@ -201,6 +277,15 @@ fn places(args: &PlanRetire) -> Places {
     ] {
         values.iter().for_each(|value| add(flag, value.clone()));
     }
+    if args.never_seen {
+        places.others.push("--never-seen".to_owned());
+    }
+    for (flag, value) in [("--provider", &args.provider), ("--state", &args.state)] {
+        if let Some(value) = value {
+            places.keys.extend([flag.to_owned(), value.clone()]);
+        }
+    }
+    places.others.extend(places.keys.iter().cloned());
     if let Some(config) = &args.names.encryption_config {
         places.configuration = vec!["--encryption-config".to_owned(), path(config)];
         places.others.extend(places.configuration.iter().cloned());
