@@ -14,6 +14,7 @@ use kms_core::{
 };
 use kms_envelope::ErrorKind;
 use kms_envelope::kubernetes::Transformer;
+use kms_envelope::reencrypt::{Reencryptor as _, TargetSelector, TransformerPair};
 use serde_json::json;
 
 use crate::support::{ManualClock, Plugin, configuration};
@@ -166,6 +167,72 @@ fn an_encrypt_under_another_key_id_is_thrown_away() {
     assert_eq!(cluster.read(&value), Ok(false), "still under key-1");
     cluster.advance(TTL);
     assert_eq!(cluster.write_fails(), ErrorKind::NotReady);
+}
+
+/// A plugin that looks for a new key when it is to encrypt, and not when it is asked for its Status.
+#[derive(Debug)]
+struct Late(Arc<Plugin>);
+
+impl fmt::Display for Late {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+#[async_trait]
+impl KeyProvider for Late {
+    fn capabilities(&self) -> Capabilities {
+        self.0.capabilities()
+    }
+
+    async fn current_key(&self, options: &CallOptions) -> Result<KeyInfo, Error> {
+        self.0.current_key(options).await
+    }
+
+    async fn wrap(&self, dek: &SecretBytes, options: &WrapOptions) -> Result<WrappedKey, Error> {
+        self.0.rotate_to("key-2");
+        self.0.wrap(dek, options).await
+    }
+
+    async fn unwrap(
+        &self,
+        wrapped: &WrappedKey,
+        options: &UnwrapOptions,
+    ) -> Result<SecretBytes, Error> {
+        self.0.unwrap(wrapped, options).await
+    }
+}
+
+/// kube-apiserver throws the Encrypt away that moved the key, and asks again at its next poll; what
+/// re-encrypts asks again at once, and once only.
+#[test]
+fn a_key_that_is_being_rotated_is_asked_for_once_more() {
+    let configuration = configuration(&json!([kms("v2", "lab")]));
+    let providers: Vec<_> = configuration.resources[0].providers.iter().collect();
+    let refresh = |provider: Arc<dyn KeyProvider>| {
+        let builder = |list: Vec<_>| {
+            Transformer::builder(list, Arc::new(ManualClock::default()), Arc::new(OsRandom))
+                .kms("lab", Arc::clone(&provider))
+        };
+        let target = TargetSelector::default();
+        let pair = TransformerPair::new(&providers, &target, "secrets", builder).unwrap();
+        let refreshed = now(pair.refresh()).map_err(|error| error.kind());
+        let target = pair.target();
+        refreshed.map(|()| target.unwrap().key_id().unwrap().to_string())
+    };
+    let late = plugin();
+    assert_eq!(
+        refresh(Arc::new(Late(Arc::clone(&late)))).as_deref(),
+        Ok("key-2")
+    );
+    assert_eq!((count(&late.statuses), count(&late.wraps)), (2, 2));
+
+    let broken = plugin();
+    *broken.wraps_as.lock().unwrap() = Some("key-2".to_owned());
+    let provider: Arc<dyn KeyProvider> = broken.clone();
+    assert_eq!(refresh(provider), Err(ErrorKind::KeyIdMismatch));
+    assert_eq!((count(&broken.statuses), count(&broken.wraps)), (2, 2));
+    assert!(ErrorKind::KeyIdMismatch.remedy().contains("try again"));
 }
 
 #[test]

@@ -280,3 +280,69 @@ async fn encrypt_and_decrypt(
     }
     Ok(None)
 }
+
+#[cfg(test)]
+mod tests {
+    use core::fmt;
+    use std::sync::Mutex;
+
+    use async_trait::async_trait;
+    use kms_core::{Capabilities, KeyId, KeyInfo, KeyState, TokioClock, WrappedKey};
+
+    use super::*;
+
+    /// Tells these keys, one after the other, and encrypts with `new`.
+    #[derive(Debug)]
+    struct Plugin(Mutex<Vec<&'static str>>);
+
+    impl fmt::Display for Plugin {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("plugin")
+        }
+    }
+
+    #[async_trait]
+    impl KeyProvider for Plugin {
+        fn capabilities(&self) -> Capabilities {
+            Capabilities::basic()
+        }
+
+        async fn current_key(&self, _: &CallOptions) -> Result<KeyInfo, kms_core::Error> {
+            let id = self.0.lock().unwrap().remove(0);
+            Ok(KeyInfo::new(KeyId::new(id)?, KeyState::Enabled))
+        }
+
+        async fn wrap(
+            &self,
+            _: &SecretBytes,
+            _: &WrapOptions,
+        ) -> Result<WrappedKey, kms_core::Error> {
+            WrappedKey::new(KeyId::new("new")?, b"wrapped".to_vec())
+        }
+
+        async fn unwrap(
+            &self,
+            _: &WrappedKey,
+            _: &UnwrapOptions,
+        ) -> Result<SecretBytes, kms_core::Error> {
+            Err(kms_core::Error::crypto())
+        }
+    }
+
+    #[tokio::test]
+    async fn status_is_asked_once_more_if_encrypt_uses_another_key() {
+        let ask = |told: &[&'static str]| {
+            let plugin = Plugin(Mutex::new(told.to_vec()));
+            async move {
+                let timeout = Duration::from_secs(3);
+                status_and_encrypt(&plugin, timeout, &TokioClock::new()).await
+            }
+        };
+        for told in [&["new"][..], &["old", "new"]] {
+            assert_eq!(ask(told).await.unwrap().as_deref(), Some("new"));
+        }
+        let failure = ask(&["old", "old", "new"]).await.unwrap_err();
+        assert_eq!(failure.kind(), "protocol");
+        assert!(failure.remedy().contains("being rotated"), "{failure:?}");
+    }
+}
