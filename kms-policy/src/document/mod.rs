@@ -105,6 +105,9 @@ mod tests {
             "package agent_policy\npolicy_data := {\"containers\": [{}]}\ndefault X := false\n";
         let document = PolicyDocument::parse(&Policy::from_text(text)).unwrap();
         assert_eq!(document.data.containers.len(), 1);
-        assert_eq!(document.rules, "package agent_policy");
+        assert_eq!(
+            document.rules, "package agent_policy\ndefault X := false\n",
+            "those behind the data count as much"
+        );
     }
 }
