@@ -14,13 +14,13 @@ const LIMIT: core::time::Duration = core::time::Duration::from_secs(30);
 
 /// The keys that a provider has, and the one that it wraps with.
 #[derive(Clone, Debug)]
-pub struct ProviderKeys {
+pub struct ProviderListing {
     name: String,
     current: KeyId,
     keys: Vec<KeyInfo>,
 }
 
-impl ProviderKeys {
+impl ProviderListing {
     /// Asks a provider. One that lists no keys, as a plugin behind a socket, knows its current one.
     ///
     /// # Errors
@@ -79,7 +79,7 @@ impl ProviderKeys {
 /// # Errors
 ///
 /// As [`parse_key_id`].
-pub fn resolve_key_id(text: &str, provider: Option<&ProviderKeys>) -> Result<KeyId, Failure> {
+pub fn resolve_key_id(text: &str, provider: Option<&ProviderListing>) -> Result<KeyId, Failure> {
     if let Some(id) = provider.and_then(|provider| provider.version(text)) {
         return Ok(id.clone());
     }

@@ -7,7 +7,7 @@
 //!
 //! A key must be known to somebody: that nothing needs a key of which nobody has heard would be
 //! true of every misspelt one. Stored values, backups and replicas know it, and who else does is
-//! given as known keys: its provider ([`ProviderKeys`]), a rotation, evidence of before.
+//! given as known keys: its provider ([`ProviderListing`]), a rotation, evidence of before.
 //!
 //! # JSON
 //!
@@ -42,7 +42,7 @@ mod steps;
 mod text;
 
 pub use commands::{Places, Step};
-pub use known::{ProviderKeys, key_of_evidence, keys_of_rotation, resolve_key_id};
+pub use known::{ProviderListing, key_of_evidence, keys_of_rotation, resolve_key_id};
 pub use last_look::{RetireOutcome, RetireRequest, Retirement, retire};
 pub use needs::{
     BackupNeed, HistoryNeeds, LiveNeeds, NeededBy, ReplicaNeed, ResourceNeed, UnknownGroup,

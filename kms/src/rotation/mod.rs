@@ -32,6 +32,6 @@ pub use parts::{
 };
 pub use place::StatePlace;
 pub use record::{DriverId, DriverNote, RotationRecord};
-pub use registry::{KeyRole, Registry, RegistryKey, RegistrySources, RotationStatus};
+pub use registry::{Deletion, KeyRole, Registry, RegistryKey, RegistrySources, RotationStatus};
 pub use retire::RecordedRetirement;
 pub use writers::ReplicaWriters;

@@ -20,7 +20,7 @@ use crate::cluster::replicas::{ReplicaSource, Replicas};
 use crate::figures::thousands;
 use crate::quickstart::report::{Progress, seconds};
 use crate::rotation::{
-    ClusterObjects, ClusterObjectsOptions, Driver, DriverOptions, News, Outcome, Parts,
+    ClusterObjects, ClusterObjectsOptions, Deletion, Driver, DriverOptions, News, Outcome, Parts,
     ProviderKeys, RecordedRetirement, Registry, RegistrySources, ReplicaWriters, RotationRecord,
 };
 
@@ -205,9 +205,15 @@ impl Scene {
         };
         let registry = Registry::new(sources, self.clock.wall_time());
         for key in &registry.keys {
-            let may_go = match key.safe_to_delete {
-                true => "may be deleted",
-                false => "is needed",
+            // Counted a moment ago; the registry by itself says what is stored.
+            let may_go = match (key.deletion, key.safe_until) {
+                (Deletion::Yes | Deletion::NotCounted, Some(until)) => {
+                    let left = until.duration_since(self.clock.wall_time());
+                    let minutes = left.unwrap_or_default().as_secs().div_ceil(60);
+                    format!("may be deleted, for {minutes} minutes from now")
+                }
+                (Deletion::No, _) => "is needed".to_owned(),
+                _ => "must be looked at again".to_owned(),
             };
             let phase = key
                 .phase

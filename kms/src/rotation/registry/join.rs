@@ -7,7 +7,8 @@ use kms_envelope::rotation::{KeyRecord, Stage, State};
 
 use kms_envelope::reencrypt::names_one_key;
 
-use super::counts::{Counts, names_no_key};
+use super::counts::Counts;
+use super::deletion::{Deletion, permitted_until};
 use super::reasons::{notes, reasons};
 use super::{KeyRole, Registry, RegistryKey, RegistrySources, RotationStatus, waiting};
 
@@ -22,7 +23,7 @@ pub(super) fn join(sources: RegistrySources, now: SystemTime) -> Registry {
         .enumerate()
         .map(|(at, id)| {
             let role = role_of(&sources, id, at, active, previous.as_ref());
-            key(&sources, id, role)
+            key(&sources, id, role, now)
         })
         .rev()
         .collect();
@@ -129,15 +130,12 @@ fn listed<'s>(sources: &'s RegistrySources, id: &KeyId) -> Option<&'s KeyInfo> {
     sources.keys.as_ref()?.iter().find(|key| key.id == *id)
 }
 
-fn key(sources: &RegistrySources, id: &KeyId, role: KeyRole) -> RegistryKey {
+fn key(sources: &RegistrySources, id: &KeyId, role: KeyRole, now: SystemTime) -> RegistryKey {
     let recorded = recorded(sources, id);
     let listed = listed(sources, id);
     let counts = Counts::of(sources, id);
-    let is_proven = recorded.is_some_and(|key| {
-        let is_left = matches!(key.stage(), Stage::Retirable | Stage::Retired);
-        is_left && key.health() != KeyState::Destroyed
-    });
-    let safe_to_delete = is_proven && !counts.is_needed() && !names_no_key(sources);
+    let deletion = Deletion::of(sources, recorded, counts, now);
+    let safe_to_delete = deletion == Deletion::Yes;
     RegistryKey {
         key_id: id.to_string(),
         version: listed.and_then(|key| key.version.clone()),
@@ -154,8 +152,10 @@ fn key(sources: &RegistrySources, id: &KeyId, role: KeyRole) -> RegistryKey {
         history: counts.history,
         backups: counts.backups,
         replicas: counts.replicas,
+        deletion,
         safe_to_delete,
+        safe_until: recorded.and_then(|key| permitted_until(key, now)),
         safe_since: recorded.filter(|_| safe_to_delete).map(KeyRecord::since),
-        reasons: reasons(sources, role, recorded, counts),
+        reasons: reasons(sources, role, recorded, counts, now),
     }
 }

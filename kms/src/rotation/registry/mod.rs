@@ -1,6 +1,7 @@
 //! Which keys there are, who needs them, and which may go.
 
 mod counts;
+mod deletion;
 mod join;
 mod reasons;
 mod text;
@@ -12,6 +13,8 @@ use kms_core::state::StateVersion;
 use kms_core::{KeyId, KeyInfo};
 use kms_envelope::rotation::{KeyPhase, Remaining, Stage};
 use serde::{Serialize, Serializer};
+
+pub use deletion::Deletion;
 
 use super::{DriverNote, RotationRecord, WriterStates};
 use crate::cluster::{CensusOutcome, SourceFacts};
@@ -103,9 +106,14 @@ pub struct RegistryKey {
     pub backups: Option<u64>,
     /// API servers and plugins that write with it; `None` if none was asked.
     pub replicas: Option<u64>,
-    /// Whether it may be deleted, as far as is known.
+    /// Whether it may be deleted now, as far as is known.
+    pub deletion: Deletion,
+    /// Whether that is [`Deletion::Yes`].
     pub safe_to_delete: bool,
-    /// Since when that is known.
+    /// Until when the leave to delete it lasts; `None` if it does not.
+    #[serde(serialize_with = "maybe_time")]
+    pub safe_until: Option<SystemTime>,
+    /// Since when it may be deleted, if it may now.
     #[serde(serialize_with = "maybe_time")]
     pub safe_since: Option<SystemTime>,
     /// Why it may, or may not.
@@ -168,7 +176,7 @@ impl Registry {
         join::join(sources, now)
     }
 
-    /// The keys that may be deleted, as far as is known.
+    /// The keys that may be deleted now, as far as is known.
     pub fn safe_to_delete(&self) -> impl Iterator<Item = &RegistryKey> {
         self.keys.iter().filter(|key| key.safe_to_delete)
     }

@@ -1,9 +1,17 @@
 //! Why a key may be deleted, or not, and what is not known.
 
+use std::time::SystemTime;
+
 use kms_envelope::rotation::{KeyRecord, Stage};
 
 use super::counts::{Counts, names_no_key};
+use super::deletion::permitted_until;
 use super::{KeyRole, RegistrySources, shown};
+
+/// How to have leave that lasts.
+const AGAIN: &str = "`kms key plan-retire KEY --etcd URL --out evidence.json`, and then `kms key \
+                     retire KEY --evidence evidence.json --etcd URL --state PLACE --yes`, looks again \
+                     and gives leave for a while";
 
 /// Why a key may be deleted, or not.
 pub(super) fn reasons(
@@ -11,6 +19,7 @@ pub(super) fn reasons(
     role: KeyRole,
     recorded: Option<&KeyRecord>,
     counts: Counts,
+    now: SystemTime,
 ) -> Vec<String> {
     let mut reasons = Vec::new();
     let mut say = |reason: String| reasons.push(reason);
@@ -45,18 +54,21 @@ pub(super) fn reasons(
         Stage::Retirable => {
             if let Some(proof) = key.drained() {
                 say(format!(
-                    "at revision {}, {}, nothing needed it",
+                    "at revision {}, {}, nothing needed it: {AGAIN}",
                     proof.revision(),
                     shown(proof.taken_at())
                 ));
             }
         }
-        Stage::Retired => match key.permit() {
-            Some(permit) => say(format!(
-                "leave to delete it was given until {}",
-                shown(permit.until())
-            )),
-            None => say("leave to delete it has ended: `kms key retire` looks again".to_owned()),
+        Stage::Retired => match permitted_until(key, now) {
+            Some(until) => {
+                let until = shown(until);
+                say(format!("leave to delete it was given until {until}"));
+                if counts.live.is_none() {
+                    say("nothing was counted now: give --etcd before it is deleted".to_owned());
+                }
+            }
+            None => say(format!("leave to delete it has ended: {AGAIN}")),
         },
         Stage::Previous => match key.objections() {
             None => say("no census has been taken since it was left".to_owned()),

@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use super::{Registry, RegistryKey, shown};
+use super::{Deletion, Registry, RegistryKey, shown};
 use crate::cluster::write_table;
 use crate::figures::{printable, thousands};
 
@@ -74,10 +74,12 @@ fn row(key: &RegistryKey) -> [String; 9] {
         (None, Some(state)) => state.to_owned(),
         (None, None) => "?".to_owned(),
     };
-    let safe = match (key.safe_to_delete, key.safe_since) {
-        (true, Some(since)) => format!("yes, since {}", shown(since)),
-        (true, None) => "yes".to_owned(),
-        _ => "no".to_owned(),
+    let safe = match (key.deletion, key.safe_until) {
+        (Deletion::Yes, Some(until)) => format!("yes, until {}", shown(until)),
+        (Deletion::Yes, None) => "yes".to_owned(),
+        (Deletion::NotCounted, _) => "not counted now".to_owned(),
+        (Deletion::LookAgain, _) => "look again".to_owned(),
+        (Deletion::No, _) => "no".to_owned(),
     };
     [
         printable(&key.key_id),

@@ -4,10 +4,13 @@ use core::time::Duration;
 use std::path::Path;
 use std::sync::Arc;
 
-use kms::rotation::{KeyRole, Registry, RegistrySources, WriterStates};
+use kms::cluster::{CensusOutcome, CensusRequest, ClusterSource, census};
+use kms::rotation::{
+    Deletion, KeyRole, RecordedRetirement, Registry, RegistrySources, WriterStates,
+};
 use kms_core::state::{FileStateOptions, FileStateStore, StateStore as _, StateVersion};
 use kms_core::{CallOptions, Clock as _, KeyId, KeyProvider as _, TokioClock};
-use kms_envelope::reencrypt::ReplicaState;
+use kms_envelope::reencrypt::{CensusOptions, ReplicaState};
 use serde_json::{Value, json};
 
 use super::world::World;
@@ -112,9 +115,14 @@ fn what_may_go_is_told_with_since_when_and_who_is_in_the_way() {
         .key(&KeyId::new("static-1").unwrap())
         .unwrap()
         .since();
-    assert!(previous.safe_to_delete, "{previous:#?}");
-    assert_eq!(previous.safe_since, Some(since));
-    assert!(shown.to_string().contains("yes, since 20"), "{shown}");
+    // Nobody has given leave, which lasts for a while.
+    assert_eq!(previous.deletion, Deletion::LookAgain, "{previous:#?}");
+    assert_eq!((previous.safe_since, previous.since), (None, Some(since)));
+    assert!(shown.to_string().contains("look again"), "{shown}");
+    assert!(
+        previous.reasons[0].contains("`kms key retire KEY"),
+        "{previous:#?}"
+    );
     assert!(shown.rotation.as_ref().unwrap().settled);
     assert_eq!(shown.rotation.as_ref().unwrap().waiting_for, [""; 0]);
 
@@ -149,9 +157,10 @@ fn a_stored_rotation_is_shown_beside_what_is_counted() {
     let found = status(&["--json", "--state", &place]).ok().json();
     let old = key(&found, "static-1");
     assert_eq!(old["phase"], "retirable");
-    assert_eq!(old["safe_to_delete"], true);
+    assert_eq!(old["safe_to_delete"], false);
+    assert_eq!(old["deletion"], "look_again");
     assert_eq!(old["live_objects"], Value::Null);
-    assert!(old["safe_since"].as_str().unwrap().starts_with("20"));
+    assert_eq!(old["safe_since"], Value::Null);
     assert_eq!(found["rotation"]["settled"], true);
     assert_eq!(found["rotation"]["driver"], Value::Null);
 
@@ -178,6 +187,65 @@ fn a_stored_rotation_is_shown_beside_what_is_counted() {
         (&json!(0), &json!(1))
     );
     assert_eq!(old["safe_to_delete"], false);
+}
+
+/// A count of objects.
+fn counted(objects: &[(&str, Option<Vec<u8>>)]) -> CensusOutcome {
+    let scratch = tempfile::tempdir().unwrap();
+    let source = ClusterSource::snapshot(&snapshot(scratch.path(), "now.db", objects)).unwrap();
+    let request = CensusRequest::new(CensusOptions::default()).with_history(true);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let taken = census(&source, request, Arc::new(TokioClock::new()), |_| {});
+    runtime.block_on(taken).unwrap()
+}
+
+/// R26, rule 7: a key may be deleted while its leave lasts and nothing that is counted now needs it.
+#[test]
+fn a_key_may_go_while_its_leave_lasts_and_no_longer() {
+    let world = rotated();
+    let (old, evidence) = (KeyId::new("static-1").unwrap(), world.evidence());
+    let store = world.store();
+    let retired = RecordedRetirement::new(&store, &old, &evidence);
+    world.run(retired.record(&world.clock)).unwrap();
+    let look = |objects: Option<&[(&str, Option<Vec<u8>>)]>| {
+        let shown = registry(&world, |it| it.cluster = objects.map(counted));
+        let text = shown.to_string();
+        let key = shown.keys.into_iter().find(|key| key.key_id == "static-1");
+        let key = key.unwrap();
+        assert_eq!(key.safe_to_delete, key.deletion == Deletion::Yes);
+        assert_eq!(key.safe_since.is_some(), key.safe_to_delete);
+        (key.deletion, text)
+    };
+    let clean = [("a", Some(under("static-2")))];
+    let dirty = [("a", Some(under("static-1")))];
+    let past = [("a", Some(under("static-1"))), ("a", None)];
+    let (deletion, text) = look(None);
+    assert_eq!(deletion, Deletion::NotCounted, "{text}");
+    assert!(
+        text.contains("not counted now") && !text.contains("yes, until"),
+        "{text}"
+    );
+    let (deletion, text) = look(Some(&clean));
+    assert_eq!(deletion, Deletion::Yes, "{text}");
+    assert!(text.contains("yes, until 20"), "{text}");
+    assert_eq!(look(Some(&dirty)).0, Deletion::No);
+    assert_eq!(look(Some(&past)).0, Deletion::No);
+
+    // What is stored says the same as before; it is the time that has passed.
+    world.pass(HOUR);
+    for objects in [None, Some(&clean[..])] {
+        let (deletion, text) = look(objects);
+        assert_eq!(deletion, Deletion::LookAgain, "{text}");
+        assert!(
+            text.contains("look again") && !text.contains("yes, until"),
+            "{text}"
+        );
+        assert!(
+            text.contains("leave to delete it has ended: `kms key plan-retire"),
+            "{text}"
+        );
+    }
+    assert_eq!(look(Some(&dirty)).0, Deletion::No);
 }
 
 #[test]

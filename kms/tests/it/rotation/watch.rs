@@ -306,7 +306,7 @@ fn a_new_version_is_carried_through_to_the_retired_key_unattended() {
         assert_eq!(status["current"], *new);
         assert_eq!(status["previous"], *old);
         let freed = key(&status, &old);
-        assert_eq!(freed["safe_to_delete"], true, "{status:#}");
+        assert_eq!(freed["deletion"], "look_again", "{status:#}");
         assert_eq!(
             (&freed["live_objects"], &freed["history"]),
             (&0.into(), &0.into())
@@ -448,7 +448,7 @@ fn once_is_enough_if_it_is_often_enough() {
     world.server.compact(Revision::new(newest.get()));
     until("the old key may go", || {
         world.once();
-        key(&world.status(), &old)["safe_to_delete"] == true
+        key(&world.status(), &old)["deletion"] == "look_again"
     });
     world.run(&["--once"]).ok();
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use kms::cluster::ClusterSource;
 use kms::provider::{Environment, ProviderUri};
 use kms::retire::{
-    Places, PlanRequest, PlannedObjection, ProviderKeys, ReplicaArgument, RetireOutcome,
+    Places, PlanRequest, PlannedObjection, ProviderListing, ReplicaArgument, RetireOutcome,
     RetirePlan, RetireRequest, Retirement, key_of_evidence, keys_of_rotation, plan, refusal_text,
     resolve_key_id, retire, retirement_text, text_plan,
 };
@@ -52,7 +52,7 @@ pub(crate) async fn run_plan(args: PlanRetire, clock: Arc<dyn Clock>) -> Result<
         request.cluster.push(ClusterSource::etcd(options).await?);
     }
     request.never_seen = args.never_seen;
-    request.known_keys = provider.iter().flat_map(ProviderKeys::known).collect();
+    request.known_keys = provider.iter().flat_map(ProviderListing::known).collect();
     if let Some(path) = &args.out {
         Kind::Evidence.check(path)?;
         // What is cut off or edited tells nothing any more, and is written over all the same.
@@ -107,13 +107,13 @@ async fn ask_provider(
     uri: Option<&str>,
     azure: &AzureArgs,
     clock: &Arc<dyn Clock>,
-) -> Result<Option<ProviderKeys>, Failure> {
+) -> Result<Option<ProviderListing>, Failure> {
     let Some(uri) = uri else {
         return Ok(None);
     };
     let uri: ProviderUri = uri.parse()?;
     let mut environment = Environment::with_azure(Arc::clone(clock), azure.options());
-    ProviderKeys::ask(uri, &mut environment).await.map(Some)
+    ProviderListing::ask(uri, &mut environment).await.map(Some)
 }
 
 /// The keys that the rotation knows: at the place that is given, or else where `kms rotation watch`
@@ -171,7 +171,7 @@ pub(crate) async fn run_retire(args: Retire, clock: Arc<dyn Clock>) -> Result<()
     let mut request = RetireRequest::new(key_id.clone(), evidence, store);
     request.known_keys = provider
         .iter()
-        .flat_map(ProviderKeys::known)
+        .flat_map(ProviderListing::known)
         .chain(known)
         .collect();
     request.census = census;
