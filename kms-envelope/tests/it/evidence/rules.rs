@@ -159,7 +159,7 @@ fn a_backup_needs_the_key_until_it_is_given_up_by_name() {
         Stored::superseded(Under::v2(OLD)),
         Stored::live(Under::KmsV1("old")),
     ];
-    let taken = |builder: kms_envelope::reencrypt::EvidenceBuilder| {
+    let taken = |builder: EvidenceBuilder| {
         builder
             .scanned(cluster(&[]))
             .scanned(backup("monday.db", &stored))

@@ -189,8 +189,11 @@ fn a_stored_rotation_is_shown_beside_what_is_counted() {
     assert_eq!(old["safe_to_delete"], false);
 }
 
+/// An object's name and value; without one it is deleted.
+type Record = (&'static str, Option<Vec<u8>>);
+
 /// A count of objects.
-fn counted(objects: &[(&str, Option<Vec<u8>>)]) -> CensusOutcome {
+fn counted(objects: &[Record]) -> CensusOutcome {
     let scratch = tempfile::tempdir().unwrap();
     let source = ClusterSource::snapshot(&snapshot(scratch.path(), "now.db", objects)).unwrap();
     let request = CensusRequest::new(CensusOptions::default()).with_history(true);
@@ -207,7 +210,7 @@ fn a_key_may_go_while_its_leave_lasts_and_no_longer() {
     let store = world.store();
     let retired = RecordedRetirement::new(&store, &old, &evidence);
     world.run(retired.record(&world.clock)).unwrap();
-    let look = |objects: Option<&[(&str, Option<Vec<u8>>)]>| {
+    let look = |objects: Option<&[Record]>| {
         let shown = registry(&world, |it| it.cluster = objects.map(counted));
         let text = shown.to_string();
         let key = shown.keys.into_iter().find(|key| key.key_id == "static-1");
