@@ -383,7 +383,7 @@ mod tests {
         );
         let zeros = vec!["0"; 40_000].join(",");
         let again = format!(r#"{{"op":"add","path":"/a","value":[{zeros}]}}"#);
-        let error = refusal(&format!("[{}]", vec![&*again; 7].join(",")));
+        let error = refusal(&format!("[{}]", [&*again; 7].join(",")));
         assert!(error.message().contains("operation 6: /a"), "{error}");
     }
 }

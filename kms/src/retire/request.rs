@@ -8,8 +8,8 @@ use kms_core::KeyId;
 use kms_envelope::reencrypt::{CensusOptions, KnownKey, UnscannedKind};
 
 use super::{Places, ReplicaArgument};
+use crate::Failure;
 use crate::cluster::ClusterSource;
-use crate::{Encoding, Failure, read_value};
 
 /// Which key may go, and where to look.
 #[derive(Debug)]
@@ -223,16 +223,13 @@ pub(super) fn split_waiver<'a>(
     }
 }
 
+/// The longest evidence, or metrics of a replica, that are read.
+const MAX_TEXT_LEN: usize = 64 * 1024 * 1024;
+
 /// Reads a text that is longer than a configuration.
 pub(super) fn read_long_text(path: &Path) -> Result<String, Failure> {
-    let bytes = read_value(path, Encoding::Raw, None)?.value;
-    String::from_utf8(bytes).map_err(|_| {
-        Failure::new(
-            "invalid_input",
-            format!("{} is not UTF-8 text", path.display()),
-            "give the right file",
-        )
-    })
+    let mut text = crate::input::read_long_text(path, MAX_TEXT_LEN)?;
+    Ok(core::mem::take(&mut *text))
 }
 
 #[cfg(test)]

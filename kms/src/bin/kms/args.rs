@@ -26,7 +26,7 @@ pub(crate) use azure::AzureArgs;
 #[derive(Debug, Parser)]
 #[command(name = "kms", version, max_term_width = 100)]
 #[command(
-    after_help = "Example:\n  kms quickstart\n\nExit codes: 0 done, 1 refused or failed, 2 wrong usage."
+    after_help = "Example:\n  kms quickstart\n\nExit codes: 0 done, 1 refused or failed, 2 wrong usage; 3 with rotation watch --once: somebody has to look."
 )]
 pub(crate) struct Cli {
     #[command(subcommand)]
