@@ -131,6 +131,12 @@ fn a_key_can_be_brought_in_and_a_passphrase_added() {
         .ok();
     keyring.run("list", &[]).refused();
     let with = format!("{}?passphrase-file={}", keyring.provider, file("pass"));
-    kms(&["key", "passphrase", "--provider", &with]).ok();
+    // To do without one has to be said.
+    let ran = kms(&["key", "passphrase", "--provider", &with]);
+    assert_eq!(ran.code, Some(2), "{ran:?}");
+    keyring.run("list", &[]).refused();
+    let ran = kms(&["key", "passphrase", "--provider", &with, "--remove"]).ok();
+    let told = format!("{}{}", String::from_utf8_lossy(&ran.stdout), ran.stderr);
+    assert!(told.contains("no passphrase now"), "{told}");
     assert_eq!(keyring.states(), ["enabled", "enabled"]);
 }

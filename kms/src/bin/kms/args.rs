@@ -125,7 +125,7 @@ codes: 0 all of them do, 1 one does not or it is not known.")]
     /// Make the policy of a confidential pod, offline: what its virtual machine's agent will obey.
     #[command(
         subcommand,
-        after_help = "Example:\n  kms policy generate -y pod.yaml && kms policy hash -y pod.yaml"
+        after_help = "Example:\n  kms policy images lock -y pod.yaml\n  kms policy generate -y pod.yaml && kms policy hash -y pod.yaml"
     )]
     Policy(policy::Policy),
     /// Show a rotation, and carry it through unattended.
@@ -137,7 +137,7 @@ codes: 0 all of them do, 1 one does not or it is not known.")]
     /// Say whether a key can serve a cluster, and if not, why, and what to do.
     #[command(
         subcommand,
-        after_help = "Example:\n  kms doctor azure --key-id https://myvault.vault.azure.net/keys/etcd"
+        after_help = "Example:\n  kms doctor azure --key-id https://myvault.vault.azure.net/keys/etcd --azure-identity managed:CLIENT_ID"
     )]
     Doctor(doctor::Doctor),
     /// Stand-ins for cloud services, to test against. Never for keys that matter.
@@ -355,9 +355,12 @@ pub(crate) struct KeyImport {
 pub(crate) struct KeyPassphrase {
     #[command(flatten)]
     pub(crate) target: KeyProvider,
-    /// The file whose first line is the new passphrase. Without it the keyring will have none.
-    #[arg(long, value_name = "FILE")]
+    /// The file whose first line is the new passphrase.
+    #[arg(long, value_name = "FILE", required_unless_present = "remove")]
     pub(crate) new_passphrase_file: Option<PathBuf>,
+    /// Let the keyring have no passphrase: whoever reads the file has its keys.
+    #[arg(long, conflicts_with = "new_passphrase_file")]
+    pub(crate) remove: bool,
 }
 
 #[derive(Args, Debug)]

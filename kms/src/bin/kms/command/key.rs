@@ -80,10 +80,12 @@ fn change(
                 .map(read_passphrase)
                 .transpose()?;
             keyring.change_passphrase(passphrase.as_ref(), PassphraseCost::default())?;
-            (
-                keyring.list()?,
-                "changed; programs that have the keyring open must open it again",
-            )
+            let said = if passphrase.is_some() {
+                "changed; programs that have the keyring open must open it again"
+            } else {
+                "the keyring has no passphrase now: its keys lie in clear in the file"
+            };
+            (keyring.list()?, said)
         }
         Key::Disable(key) => (
             vec![keyring.disable(number(key, &keyring)?)?],

@@ -82,6 +82,9 @@ fn judge(source: &Source, cases: Vec<Case>) -> Result<Vec<Judged>, Failure> {
 }
 
 fn tell(source: &Source, judged: &[Judged], as_json: bool) -> Result<(), Failure> {
+    if judged.is_empty() {
+        eprintln!("kms: there is no request to judge");
+    }
     if as_json {
         let judged = judged.iter().map(|one| {
             json!({

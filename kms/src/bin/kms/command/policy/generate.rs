@@ -36,7 +36,7 @@ pub(super) fn run(args: &PolicyGenerate) -> Result<(), Failure> {
 fn tell(made: &MadePolicies) {
     let mut policies = made.policies.iter().flatten().peekable();
     if policies.peek().is_none() {
-        eprintln!("kms: nothing in the manifest gets a policy");
+        nothing_gets_a_policy();
     }
     for policy in policies {
         eprintln!("kms: {}: host data {}", policy.workload, policy.host_data());
@@ -44,4 +44,8 @@ fn tell(made: &MadePolicies) {
             eprintln!("kms: {}: {remark}", policy.workload);
         }
     }
+}
+
+pub(super) fn nothing_gets_a_policy() {
+    eprintln!("kms: nothing in the manifest gets a policy");
 }

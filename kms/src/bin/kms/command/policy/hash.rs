@@ -15,6 +15,9 @@ pub(super) fn run(args: &PolicyHash) -> Result<(), Failure> {
     for policy in made.policies.iter().flatten() {
         answers.push((&policy.workload, policy.host_data()));
     }
+    if answers.is_empty() {
+        super::generate::nothing_gets_a_policy();
+    }
     if !args.json {
         return answers.iter().try_for_each(|(_, hash)| print_line(hash));
     }
