@@ -1,7 +1,7 @@
 //! Judging the creation of a container by our rules, beside other rules on the same engine and input:
 //! those of `KMS_RULES=FILE`, else the first form of our own. An early denial is beside a full match.
 
-use kms_benches::{compare_on_cpu, machine, smoke};
+use kms_benches::{compare, machine, smoke};
 use kms_policy::Policy;
 use kms_policy::evaluate::{Evaluator, Request};
 use kms_policy::generate::Profile;
@@ -27,7 +27,7 @@ fn main() {
     let mut baseline = evaluator(&other);
     println!("| what | ours | beside | ratio |");
     println!("|---|---|---|---|");
-    let against = compare_on_cpu(
+    let against = compare(
         || candidate.judge(&full).expect("judged"),
         || baseline.judge(&full).expect("judged"),
     );
@@ -38,7 +38,7 @@ fn main() {
         against.ratio,
     );
     let mut denier = evaluator(ours.text());
-    let against = compare_on_cpu(
+    let against = compare(
         || denier.judge(&early).expect("judged"),
         || candidate.judge(&full).expect("judged"),
     );

@@ -112,11 +112,10 @@ fn difference(one: &str, other: &str) -> usize {
         .zip(other.chars().rev())
         .take_while(alike)
         .count();
-    let left = |text: &str| {
-        let letters = text.chars().count();
-        letters.saturating_sub(begin.saturating_add(end.min(letters.saturating_sub(begin))))
-    };
-    left(&one).max(left(&other))
+    let (one, other) = (one.chars().count(), other.chars().count());
+    // A letter of the shorter name counts once.
+    let end = end.min(one.min(other).saturating_sub(begin));
+    one.max(other).saturating_sub(begin.saturating_add(end))
 }
 
 #[cfg(test)]
