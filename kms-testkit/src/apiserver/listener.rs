@@ -325,8 +325,10 @@ impl<'s> Call<'s> {
         if let Target::One(resource, place) = &self.target
             && let Ok(desk) = self.desk(resource, place)
         {
-            let uid = self.shared.next_uid();
-            let change = json!({ "metadata": { "annotations": { "overtaken": uid } } });
+            // One object may be overtaken more than once, and each time shows.
+            let once = format!("overtaken.{}", self.shared.next_uid());
+            let annotations = json!({ "overtaken": "yes", once: "yes" });
+            let change = json!({ "metadata": { "annotations": annotations } });
             // What cannot be changed cannot be overtaken.
             let _ = desk.update(&Change::Merge(change)).await;
         }
