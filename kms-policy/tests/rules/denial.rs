@@ -10,7 +10,7 @@ use crate::changes::CHANGES;
 fn document(profile: kms_policy::generate::Profile, data: &Value) -> PolicyDocument {
     let text = format!(
         "{}\npolicy_data := {data}",
-        crate::mutants::seen(Rules::built_in(profile).text())
+        build::seen(Rules::built_in(profile).text())
     );
     PolicyDocument::parse(&Policy::from_text(text)).unwrap()
 }

@@ -6,6 +6,8 @@ mod build;
 mod changes;
 mod denial;
 mod gates;
+// Minutes in a release build, an hour in another.
+#[cfg(not(debug_assertions))]
 mod mutants;
 mod network;
 mod people;
