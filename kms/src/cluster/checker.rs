@@ -114,7 +114,8 @@ impl Worker {
     }
 }
 
-#[cfg(test)]
+// The maker of databases is in no published package.
+#[cfg(all(test, feature = "testing"))]
 mod tests {
     use core::ops::ControlFlow;
 
