@@ -381,11 +381,76 @@ fn check_step(
     Ok(())
 }
 
-/// Debug builds are slow; the release run of the long searches takes more of the space.
-const HISTORIES: u32 = if cfg!(debug_assertions) { 96 } else { 20_000 };
+/// Takes every step a second time, from the state as the search would have it.
+fn decides_nothing(
+    begin: Start,
+    happenings: &[(Happening, u64)],
+    shift: u64,
+) -> Result<(), TestCaseError> {
+    let policy = machine::policy();
+    let mut now = start();
+    let mut state = State::new(CLUSTER, begin, policy, now).unwrap();
+    for (revision, (happening, ticks)) in happenings.iter().enumerate() {
+        now += machine::TICK * u32::try_from(*ticks).unwrap();
+        let revision = 100 + revision as u64;
+        let happening = happening.clone().with_stale_as_never_given();
+        // The same state as the search would have it, at another time.
+        let later = start() + machine::TICK * u32::try_from(shift).unwrap();
+        let plain = machine::normalized_at(&state, now, later);
+        let event = happening.event(&state, revision, now);
+        let moved = happening.event(&plain, revision, later);
+        let taken = step(&state, &event, now);
+        let other = step(&plain, &moved, later);
+        prop_assert_eq!(
+            taken.refusal.as_ref().map(Refusal::code),
+            other.refusal.as_ref().map(Refusal::code)
+        );
+        prop_assert_eq!(
+            machine::normalized_at(&taken.state, now, later),
+            machine::normalized_at(&other.state, later, later)
+        );
+        state = taken.state;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_census_counts_when_the_change_that_held_its_key_back_is_given_up() {
+    let seen = |key| (key, KeyState::Enabled, None, None);
+    let history = [
+        Happening::Asked(0, 1),
+        Happening::Seen {
+            of: 0,
+            keys: vec![seen(2), seen(1)],
+            current: None,
+            complete: false,
+        },
+        Happening::Counted {
+            stale: 0,
+            found: vec![0],
+            age: 0,
+            back: 0,
+            left: (0, 0, 0),
+        },
+        Happening::Other(0, 0),
+    ];
+    decides_nothing(Start::Plain, &history.map(|it| (it, 0)), 0).unwrap();
+}
+
+/// Debug builds are slow; the release run of the long searches takes more of the space, and
+/// `PROPTEST_CASES` as much of it as one likes.
+fn histories() -> ProptestConfig {
+    let config = ProptestConfig::default();
+    let cases = match std::env::var_os("PROPTEST_CASES") {
+        Some(_) => config.cases,
+        None if cfg!(debug_assertions) => 96,
+        None => 20_000,
+    };
+    ProptestConfig { cases, ..config }
+}
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: HISTORIES, ..ProptestConfig::default() })]
+    #![proptest_config(histories())]
 
     #[test]
     fn whatever_happens(
@@ -412,26 +477,6 @@ proptest! {
         happenings in proptest::collection::vec((happening(), 0_u64..4), 1..30),
         shift in 0_u64..3,
     ) {
-        let policy = machine::policy();
-        let mut now = start();
-        let mut state = State::new(CLUSTER, begin, policy, now).unwrap();
-        for (revision, (happening, ticks)) in happenings.iter().enumerate() {
-            now += machine::TICK * u32::try_from(*ticks).unwrap();
-            let revision = 100 + revision as u64;
-            let happening = happening.clone().with_stale_as_never_given();
-            // The same state as the search would have it, at another time.
-            let later = start() + machine::TICK * u32::try_from(shift).unwrap();
-            let plain = machine::normalized_at(&state, now, later);
-            let event = happening.event(&state, revision, now);
-            let moved = happening.event(&plain, revision, later);
-            let taken = step(&state, &event, now);
-            let other = step(&plain, &moved, later);
-            prop_assert_eq!(taken.refusal.as_ref().map(Refusal::code), other.refusal.as_ref().map(Refusal::code));
-            prop_assert_eq!(
-                machine::normalized_at(&taken.state, now, later),
-                machine::normalized_at(&other.state, later, later)
-            );
-            state = taken.state;
-        }
+        decides_nothing(begin, &happenings, shift)?;
     }
 }

@@ -530,8 +530,9 @@ fn normalize_key(key: &mut Value, base: i64, tick: i64) {
         key["active_at"] = Value::Null;
         key["late"] = false.into();
     }
-    // A census of a key that is not free yet is not compared with.
-    let is_compared = matches!(key["stage"].as_str(), Some("retirable" | "retired"));
+    // A census is compared with where its key is free, or will be once nothing holds it back.
+    let is_free = matches!(key["stage"].as_str(), Some("retirable" | "retired"));
+    let is_compared = is_free || key["objections"].as_u64() == Some(0);
     for proof in ["/drained", "/permit/proof"] {
         if let Some(proof) = key.pointer_mut(proof).filter(|proof| !proof.is_null()) {
             proof["taken_at"] = base.into();
