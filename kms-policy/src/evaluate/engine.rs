@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::request::Request;
 use super::stack::with_room;
-use super::{nesting, shape};
+use super::{nesting, recursion, shape};
 use crate::generate::Profile;
 use crate::settings;
 use crate::{Error, ErrorKind, Policy};
@@ -87,7 +87,8 @@ impl Evaluator {
     /// # Errors
     ///
     /// [`ErrorKind::Rules`] if the agent's engine does not take it, or it has brackets so deep, or so
-    /// many statements in one place, that the engine might not come back.
+    /// many statements in one place, that the engine might not come back, or functions that call
+    /// themselves.
     pub fn new(profile: Profile, policy: &Policy) -> Result<Self, Error> {
         nesting::check(policy.text())?;
         with_room(|| Self::load(profile, policy))?
@@ -103,6 +104,7 @@ impl Evaluator {
         engine
             .add_policy("agent_policy".to_owned(), policy.text().to_owned())
             .map_err(|error| faulty(&error))?;
+        recursion::check(engine.get_modules())?;
         let mut evaluator = Self {
             engine,
             profile,

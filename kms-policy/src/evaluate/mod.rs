@@ -19,6 +19,7 @@
 mod denial;
 mod engine;
 mod nesting;
+mod recursion;
 mod request;
 mod shape;
 mod stack;
