@@ -55,3 +55,14 @@ pub(super) async fn by<T>(
         ))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_spawner_says_whether_there_is_one() {
+        let given = Spawner::new(drop);
+        assert_eq!(format!("{given:?} {:?}", Spawner::default()), "given none");
+    }
+}

@@ -110,6 +110,8 @@ mod tests {
         assert!(Partition::new("a".repeat(255)).is_ok());
         let error = Partition::new("a".repeat(256)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidInput);
+        let name = Partition::new("tenant 1").unwrap();
+        assert_eq!(format!("{name} {name:?}"), "tenant 1 \"tenant 1\"");
     }
 
     #[test]

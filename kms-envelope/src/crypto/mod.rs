@@ -32,6 +32,12 @@ pub(crate) fn wipe(bytes: &mut [u8]) {
     zeroize::optimization_barrier(bytes);
 }
 
+/// Wipes a whole allocation: what was cleared is still there, behind the length.
+pub(crate) fn wipe_allocation(buffer: &mut Vec<u8>) {
+    buffer.resize(buffer.capacity(), 0);
+    wipe(buffer);
+}
+
 /// Bytes of an AEAD nonce.
 pub const NONCE_LEN: usize = 12;
 /// Bytes of an AEAD tag.

@@ -267,3 +267,13 @@ each_backend!(
     wycheproof_hmac,
     what_does_not_verify_leaves_no_plaintext,
 );
+
+#[test]
+fn an_allocation_is_wiped_where_it_lies_also_behind_the_length() {
+    let mut buffer = b"a secret, and a longer one before".to_vec();
+    let (place, capacity) = (buffer.as_ptr(), buffer.capacity());
+    buffer.truncate(8);
+    wipe_allocation(&mut buffer);
+    assert_eq!((buffer.as_ptr(), buffer.len()), (place, capacity));
+    assert!(buffer.iter().all(|byte| *byte == 0));
+}

@@ -1,11 +1,15 @@
 //! The envelope over real providers: who can open what, and what that costs in calls.
 
 use std::io::{Read as _, Write as _};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use futures_util::FutureExt as _;
-use kms_core::{EncryptionContext, KeyProvider, OsRandom, SecretBytes, WrapOptions};
+use kms_core::{
+    CallOptions, Capabilities, ContextSupport, EncryptionContext, KeyInfo, KeyProvider, OsRandom,
+    SecretBytes, UnwrapOptions, WrapOptions, WrappedKey,
+};
 use kms_envelope::cache::{DekLimits, Partition};
 use kms_envelope::crypto::RingBackend;
 use kms_envelope::sealed::stream::{OpenReader, SealWriter, read_preamble};
@@ -443,4 +447,187 @@ fn a_dek_of_another_length_does_not_open() {
     }
     // Refused for good, so it is not asked for each time.
     assert_eq!(provider.calls(Operation::Unwrap), 1);
+}
+
+/// A provider of which one thing is otherwise.
+#[derive(Debug)]
+struct Odd {
+    keys: Arc<StaticProvider>,
+    capabilities: Capabilities,
+    current: Option<KeyInfo>,
+    /// The contexts that it was given, to wrap and to unwrap with. It binds none of them.
+    contexts: Contexts,
+}
+
+type Contexts = Arc<Mutex<Vec<EncryptionContext>>>;
+
+impl std::fmt::Display for Odd {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("odd")
+    }
+}
+
+#[async_trait]
+impl KeyProvider for Odd {
+    fn capabilities(&self) -> Capabilities {
+        self.capabilities
+    }
+
+    async fn current_key(&self, options: &CallOptions) -> Result<KeyInfo, kms_core::Error> {
+        match &self.current {
+            Some(key) => Ok(key.clone()),
+            None => self.keys.current_key(options).await,
+        }
+    }
+
+    async fn wrap(
+        &self,
+        dek: &SecretBytes,
+        options: &WrapOptions,
+    ) -> Result<WrappedKey, kms_core::Error> {
+        self.contexts.lock().unwrap().push(options.context.clone());
+        self.keys.wrap(dek, &WrapOptions::default()).await
+    }
+
+    async fn unwrap(
+        &self,
+        wrapped: &WrappedKey,
+        options: &UnwrapOptions,
+    ) -> Result<SecretBytes, kms_core::Error> {
+        self.contexts.lock().unwrap().push(options.context.clone());
+        self.keys.unwrap(wrapped, &UnwrapOptions::default()).await
+    }
+}
+
+fn odd(change: impl FnOnce(&mut Odd)) -> Result<Envelope, kms_envelope::Error> {
+    let (keys, _) = provider();
+    let mut odd = Odd {
+        capabilities: keys.capabilities(),
+        keys,
+        current: None,
+        contexts: Contexts::default(),
+    };
+    change(&mut odd);
+    Envelope::builder(Arc::new(ManualClock::new()))
+        .recipient("main", Arc::new(odd) as Arc<dyn KeyProvider>)
+        .build()
+}
+
+#[test]
+fn a_recipient_has_to_wrap_and_as_much_as_a_dek() {
+    let built = |wraps, len| {
+        odd(|odd| {
+            let basic = Capabilities::basic();
+            odd.capabilities = basic.with_wraps(wraps).with_max_plaintext_len(len);
+        })
+    };
+    assert!(built(true, 32).is_ok());
+    for (wraps, len) in [(false, 32), (false, 4096), (true, 31), (true, 0)] {
+        let error = built(wraps, len).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config);
+        assert!(error.to_string().contains("`main`"), "{error}");
+    }
+}
+
+#[test]
+fn the_version_that_a_message_shows_is_that_of_the_key_it_is_under() {
+    for (is_under, shown) in [(true, Some("v7")), (false, None)] {
+        let envelope = odd(|odd| {
+            let key = now(odd.keys.current_key(&CallOptions::default())).unwrap();
+            let id = match is_under {
+                true => key.id,
+                false => "another".parse().unwrap(),
+            };
+            odd.current = Some(KeyInfo::new(id, key.state).with_version("v7"));
+        })
+        .unwrap();
+        let message = now(envelope.seal(&users(), b"", PLAINTEXT)).unwrap();
+        let recipient = inspect(&message).unwrap().recipients().next().unwrap();
+        assert_eq!(recipient.key_version(), shown);
+    }
+}
+
+#[test]
+fn a_context_is_given_to_a_provider_that_binds_it_and_to_no_other() {
+    for (support, given) in [
+        (ContextSupport::Native, users().context().clone()),
+        (ContextSupport::None, EncryptionContext::new()),
+    ] {
+        let mut contexts = Contexts::default();
+        let envelope = odd(|odd| {
+            odd.capabilities = odd.capabilities.with_context(support);
+            contexts = Arc::clone(&odd.contexts);
+        })
+        .unwrap();
+        let message = now(envelope.seal(&users(), b"", PLAINTEXT)).unwrap();
+        now(envelope.open(&users(), b"", &message)).unwrap();
+        assert_eq!(*contexts.lock().unwrap(), [given.clone(), given]);
+    }
+}
+
+#[test]
+fn the_first_provider_that_fails_is_the_one_that_is_named() {
+    let ((_, east), (_, west)) = (provider(), provider());
+    let envelope = envelope(&[("east", &east), ("west", &west)]);
+    for region in [&east, &west] {
+        region.script(
+            Operation::CurrentKey,
+            [Outcome::Fail(kms_core::ErrorKind::Unavailable)],
+        );
+    }
+    let error = now(envelope.refresh()).unwrap_err();
+    assert!(error.message().contains("east"), "{error}");
+}
+
+#[test]
+fn what_the_caches_did_is_told_by_provider() {
+    let ((_, east), (_, west)) = (provider(), provider());
+    let envelope = envelope(&[("east", &east), ("west", &west)]);
+    let message = now(envelope.seal(&users(), b"", PLAINTEXT)).unwrap();
+    now(envelope.seal(&users(), b"", PLAINTEXT)).unwrap();
+    let sealing = envelope.seal_stats();
+    assert_eq!((sealing.hits, sealing.misses), (1, 1));
+    for _ in 0..3 {
+        now(envelope.open(&users(), b"", &message)).unwrap();
+    }
+    let opening: Vec<_> = envelope
+        .open_stats()
+        .map(|(name, stats)| (name, stats.hits, stats.misses))
+        .collect();
+    assert_eq!(opening, [("east", 2, 1), ("west", 0, 0)]);
+}
+
+#[test]
+fn an_envelope_and_its_builder_show_what_they_are_made_of() {
+    let (_, east) = provider();
+    let builder = Envelope::builder(Arc::new(ManualClock::new()))
+        .recipient("east", Arc::clone(&east) as Arc<dyn KeyProvider>);
+    let shown = format!("{builder:?}");
+    assert!(
+        shown.contains("east") && shown.contains("limits"),
+        "{shown}"
+    );
+    let shown = format!("{:?}", builder.build().unwrap());
+    assert!(shown.contains("east") && shown.contains("suite"), "{shown}");
+}
+
+#[test]
+fn a_region_that_is_down_says_more_than_one_that_refuses() {
+    let ((_, east), (_, west)) = (provider(), provider());
+    let sealed =
+        now(envelope(&[("east", &east), ("west", &west)]).seal(&users(), b"", PLAINTEXT)).unwrap();
+    for (down, refuses, named) in [(&east, &west, "east"), (&west, &east, "west")] {
+        let cold = envelope(&[("east", &east), ("west", &west)]);
+        down.script(
+            Operation::Unwrap,
+            [Outcome::Fail(kms_core::ErrorKind::Unavailable)],
+        );
+        refuses.script(
+            Operation::Unwrap,
+            [Outcome::Fail(kms_core::ErrorKind::PermissionDenied)],
+        );
+        let error = now(cold.open(&users(), b"", &sealed)).unwrap_err();
+        assert!(error.is_retryable(), "{error}");
+        assert!(error.message().contains(named), "{error}");
+    }
 }

@@ -1,6 +1,6 @@
 //! One buffer that fills up and one that is emptied.
 
-use crate::crypto::{TAG_LEN, wipe};
+use crate::crypto::{TAG_LEN, wipe, wipe_allocation};
 
 /// Both are wiped when dropped: which of them holds plaintext depends on the direction.
 pub(super) struct Buffers {
@@ -59,10 +59,7 @@ impl Buffers {
 
 impl Drop for Buffers {
     fn drop(&mut self) {
-        for buffer in [&mut self.input, &mut self.output] {
-            // What was cleared is still there, behind the length.
-            buffer.resize(buffer.capacity(), 0);
-            wipe(buffer);
-        }
+        wipe_allocation(&mut self.input);
+        wipe_allocation(&mut self.output);
     }
 }

@@ -5,7 +5,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 
 use super::io::invalid;
 use super::{ChunkOpener, StreamLayout};
-use crate::crypto::wipe;
+use crate::crypto::wipe_allocation;
 use crate::sealed::does_not_open;
 
 /// Opens any part of a stream that can be sought in, one chunk at a time.
@@ -138,8 +138,7 @@ impl<R: Read + Seek> Seek for SeekReader<R> {
 
 impl<R> Drop for SeekReader<R> {
     fn drop(&mut self) {
-        self.chunk.resize(self.chunk.capacity(), 0);
-        wipe(&mut self.chunk);
+        wipe_allocation(&mut self.chunk);
     }
 }
 

@@ -21,6 +21,41 @@ fn whole_stream(suite: Suite, len: usize) -> (DekMaterial, Vec<u8>, usize) {
 }
 
 #[test]
+fn a_sealer_and_an_opener_show_how_far_they_are_and_no_secret() {
+    let (material, message, start) = whole_stream(Suite::default(), CHUNK);
+    let mut opener = material
+        .dek()
+        .open_stream(&message[..start], &context(), AAD)
+        .unwrap();
+    opener.push(&message[start..start + 100]).unwrap();
+    let mut sealer = material
+        .seal_stream(Suite::default(), ChunkSize::MIN, &Counting(1), AAD)
+        .unwrap();
+    sealer.push(&plaintext(100)).unwrap();
+    for shown in [format!("{opener:?}"), format!("{sealer:?}")] {
+        assert!(
+            shown.contains("state: ") && shown.contains("ChunkSize(12)"),
+            "{shown}"
+        );
+        assert!(shown.len() < 120, "{shown}");
+    }
+    let adapters = (
+        OpenReader::new(io::empty(), opener),
+        SealWriter::new(io::sink(), sealer),
+    );
+    let shown = format!("{adapters:?}");
+    for name in [
+        "OpenReader",
+        "ChunkOpener",
+        "SealWriter",
+        "ChunkSealer",
+        "state: ",
+    ] {
+        assert!(shown.contains(name), "{name}: {shown}");
+    }
+}
+
+#[test]
 fn chunks_lie_where_the_format_says() {
     for suite in SUITES {
         for len in LENGTHS {
@@ -181,6 +216,11 @@ fn a_seekable_reader_survives_a_chunk_that_does_not_verify() {
     let mut source = Cursor::new(message);
     source.set_position(start as u64);
     let mut reader = SeekReader::new(source, opener).unwrap();
+    let shown = format!("{reader:?}");
+    assert!(
+        shown.contains("position: 0") && shown.len() < 300,
+        "{shown}"
+    );
     let mut first = vec![0; CHUNK];
     for _ in 0..2 {
         reader.rewind().unwrap();
@@ -238,6 +278,36 @@ impl<T: io::Write> io::Write for Halting<T> {
 
     fn flush(&mut self) -> io::Result<()> {
         self.0.flush()
+    }
+}
+
+/// Fails once in this way, and takes everything then.
+struct FailsOnce(Option<io::ErrorKind>);
+
+impl io::Write for FailsOnce {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self.0.take() {
+            Some(kind) => Err(kind.into()),
+            None => Ok(bytes.len()),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_sink_that_fails_is_told_and_one_that_is_interrupted_is_asked_again() {
+    for (kind, told) in [
+        (io::ErrorKind::Interrupted, None),
+        (io::ErrorKind::BrokenPipe, Some(io::ErrorKind::BrokenPipe)),
+    ] {
+        let sealer = material(&backends()[0])
+            .seal_stream(Suite::default(), ChunkSize::MIN, &Counting(1), AAD)
+            .unwrap();
+        let finished = SealWriter::new(FailsOnce(Some(kind)), sealer).finish();
+        assert_eq!(finished.err().map(|error| error.kind()), told);
     }
 }
 
@@ -526,6 +596,31 @@ mod tokio_io {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
 
     use super::*;
+
+    #[test]
+    fn the_adapters_show_how_far_they_are() {
+        let (material, message, start) = whole_stream(Suite::default(), CHUNK);
+        let opener = material
+            .dek()
+            .open_stream(&message[..start], &context(), AAD)
+            .unwrap();
+        let sealer = material
+            .seal_stream(Suite::default(), ChunkSize::MIN, &Counting(1), AAD)
+            .unwrap();
+        let adapters = (
+            AsyncOpenReader::new(tokio::io::empty(), opener),
+            AsyncSealWriter::new(tokio::io::sink(), sealer),
+        );
+        let shown = format!("{adapters:?}");
+        for name in [
+            "AsyncOpenReader",
+            "ChunkOpener",
+            "AsyncSealWriter",
+            "ChunkSealer",
+        ] {
+            assert!(shown.contains(name), "{name}: {shown}");
+        }
+    }
 
     #[tokio::test]
     async fn tokio_writes_and_reads_the_same_message() {
