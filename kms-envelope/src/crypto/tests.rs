@@ -277,3 +277,8 @@ fn an_allocation_is_wiped_where_it_lies_also_behind_the_length() {
     assert_eq!((buffer.as_ptr(), buffer.len()), (place, capacity));
     assert!(buffer.iter().all(|byte| *byte == 0));
 }
+
+#[test]
+fn why_an_operation_failed_is_not_told() {
+    assert_eq!(Unspecified.to_string(), "a cryptographic operation failed");
+}

@@ -226,6 +226,9 @@ fn a_rotation_that_is_noted_makes_a_new_dek_and_a_purge_makes_one_at_once() {
     assert_ne!(second, first);
 
     let wraps = provider.calls(Operation::Wrap);
+    envelope.purge_key(&first.parse().unwrap());
+    now(envelope.seal(&users(), b"", PLAINTEXT)).unwrap();
+    assert_eq!(provider.calls(Operation::Wrap), wraps, "another key's");
     envelope.purge_key(&second.parse().unwrap());
     now(envelope.seal(&users(), b"", PLAINTEXT)).unwrap();
     assert_eq!(provider.calls(Operation::Wrap), wraps + 1);

@@ -39,6 +39,11 @@ fn a_sealer_and_an_opener_show_how_far_they_are_and_no_secret() {
         );
         assert!(shown.len() < 120, "{shown}");
     }
+    let shown = format!("{:?}", material.dek());
+    assert!(
+        shown.contains("Dek") && shown.contains("Backend"),
+        "{shown}"
+    );
     let adapters = (
         OpenReader::new(io::empty(), opener),
         SealWriter::new(io::sink(), sealer),
