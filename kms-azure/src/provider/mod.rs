@@ -315,12 +315,7 @@ impl KeyProvider for KeyVaultProvider {
     }
 
     async fn current_key(&self, options: &CallOptions) -> Result<KeyInfo, Error> {
-        let active = self.watch.current(options.deadline).await?;
-        let wall = self.watch.clock.wall_time();
-        active
-            .bundle
-            .facts
-            .info(wall, Some(active.algorithm.as_str()))
+        self.watch.current_info(options.deadline).await
     }
 
     async fn wrap(&self, dek: &SecretBytes, options: &WrapOptions) -> Result<WrappedKey, Error> {

@@ -5,7 +5,7 @@ use core::time::Duration;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::future::select;
-use kms_core::{CallOptions, Clock, Error, ErrorKind, SecureRandom, Tick, within};
+use kms_core::{CallOptions, Clock, Error, ErrorKind, KeyInfo, SecureRandom, Tick, within};
 use tokio::sync::{Mutex as AsyncMutex, Notify};
 
 use super::board::{ActiveKey, Board, Wanted};
@@ -78,6 +78,16 @@ impl Watch {
         }
         self.board()
             .current(self.clock.now(), self.clock.wall_time())
+    }
+
+    /// What is told of the version that wraps now.
+    pub(super) async fn current_info(&self, deadline: Option<Tick>) -> Result<KeyInfo, Error> {
+        let active = self.current(deadline).await?;
+        let wall = self.clock.wall_time();
+        active
+            .bundle
+            .facts
+            .info(wall, Some(active.algorithm.as_str()))
     }
 
     async fn first_look(&self) {

@@ -59,6 +59,7 @@
 //! One over a store, with the keys, is the example `migrate_embedded` of the repository.
 
 mod census;
+mod end;
 mod evidence;
 mod migrate;
 mod place;

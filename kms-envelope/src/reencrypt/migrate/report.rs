@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use super::{MigrationScope, Protection};
 use crate::Error;
+use crate::reencrypt::end::serialize_end;
 use crate::reencrypt::{CensusRow, KeyIdUse};
 
 /// What a migration came to. Serializes to JSON with the names of its fields.
@@ -70,15 +71,10 @@ impl MigrationEnd {
 impl Serialize for MigrationEnd {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let reason = match self {
-            Self::Stopped(reason) => Some(reason),
+            Self::Stopped(reason) => Some((reason.as_str(), reason.to_string(), reason.remedy())),
             _ => None,
         };
-        let mut map = serializer.serialize_struct("MigrationEnd", 4)?;
-        map.serialize_field("state", self.as_str())?;
-        map.serialize_field("reason", &reason.map(StopReason::as_str))?;
-        map.serialize_field("message", &reason.map(ToString::to_string))?;
-        map.serialize_field("remedy", &reason.map(StopReason::remedy))?;
-        map.end()
+        serialize_end(serializer, self.as_str(), reason)
     }
 }
 

@@ -4,12 +4,12 @@ use core::fmt;
 
 use kms_core::Error as CoreError;
 use kms_core::object::ApiObject;
-use serde::ser::SerializeStruct as _;
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::ApiScope;
 use super::place::path_of;
 use crate::Error;
+use crate::reencrypt::end::serialize_end;
 
 /// Objects and places that are named; more are counted.
 pub(super) const MAX_NAMED: usize = 300;
@@ -87,15 +87,10 @@ impl ApiMigrationEnd {
 impl Serialize for ApiMigrationEnd {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let reason = match self {
-            Self::Stopped(reason) => Some(reason),
+            Self::Stopped(reason) => Some((reason.as_str(), reason.to_string(), reason.remedy())),
             _ => None,
         };
-        let mut map = serializer.serialize_struct("ApiMigrationEnd", 4)?;
-        map.serialize_field("state", self.as_str())?;
-        map.serialize_field("reason", &reason.map(ApiStopReason::as_str))?;
-        map.serialize_field("message", &reason.map(ToString::to_string))?;
-        map.serialize_field("remedy", &reason.map(ApiStopReason::remedy))?;
-        map.end()
+        serialize_end(serializer, self.as_str(), reason)
     }
 }
 
