@@ -25,7 +25,6 @@ CreateContainerRequest := {"allowed": true, "ops": ops} if {
 	}
 	pinning := [{"op": "add", "path": concat("/", ["/pstate", key]), "value": value} |
 		some key, value in pins
-		not key in object.keys(data.pstate)
 	]
 	opening := [{"op": "add", "path": concat("/", ["/pstate", what]), "value": {}} |
 		some what in ["containers", "bundles"]

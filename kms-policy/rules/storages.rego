@@ -16,7 +16,7 @@ storages_allowed(container, ids) if {
 	count(request.storages) != 0
 	given := [storage | some storage in request.storages; storage.driver != "image_guest_pull"]
 	pulled := [storage | some storage in request.storages; storage.driver == "image_guest_pull"]
-	count({storage.mount_point | some storage in request.storages}) == count(request.storages)
+	mount_points_apart(container)
 	every storage in given {
 		some allowed in container.storages
 		storage_allowed(container, allowed, storage, ids)
@@ -31,6 +31,15 @@ storages_allowed(container, ids) if {
 	count([storage | some storage in given; storage.fstype != "bind"]) == count(required)
 	count(given) <= count(container.storages)
 	pulls_allowed(container, pulled)
+}
+
+# Nothing is mounted over something else. A volume that the container mounts in two places is given
+# twice, and nothing more often than the data have it.
+mount_points_apart(container) if {
+	once := {storage | some storage in request.storages}
+	count({storage.mount_point | some storage in once}) == count(once)
+	allowed := {storage | some storage in container.storages}
+	count(request.storages) - count(once) <= count(container.storages) - count(allowed)
 }
 
 # Without these a container would run on what the host gives it instead. What is a bind mount of a

@@ -8,6 +8,7 @@ mod layers;
 mod mounts;
 mod names;
 mod process;
+mod remarks;
 mod sections;
 #[cfg(test)]
 mod support;
@@ -224,31 +225,6 @@ impl<'a> Generator<'a> {
         let pod = &workload.pod;
         let containers = pod.init_containers.iter().chain(&pod.containers);
         core::iter::once(self.pause_image()).chain(containers.map(|container| &*container.image))
-    }
-
-    /// What is made as genpolicy makes it and yet is not what the image says, for whoever reads the
-    /// log: with [`Profile::AksAzl3`] a user that an image names becomes root.
-    #[must_use]
-    pub fn remarks(&self, workload: &Workload) -> Vec<String> {
-        let pod = &workload.pod;
-        let containers = pod.init_containers.iter().chain(&pod.containers);
-        let spelled = |container: &Container| {
-            let own = container.security.run_as_user;
-            own.or(pod.security.run_as_user).is_some()
-        };
-        let as_root = containers.filter_map(|container| {
-            let facts = self.facts(&container.image).ok()?;
-            let user = facts.config.user.as_deref()?.split(':').next()?;
-            let is_named = !user.is_empty() && user.parse::<u32>().is_err();
-            let is_told = is_named && self.profile == Profile::AksAzl3 && !spelled(container);
-            is_told.then(|| {
-                format!(
-                    "{}: the image names its user `{user}`, and this profile knows numbers alone: the policy says 0, so set runAsUser",
-                    container.name
-                )
-            })
-        });
-        as_root.collect()
     }
 
     fn pause_image(&self) -> &str {

@@ -7,13 +7,13 @@ use serde_json::{Value, json};
 
 use crate::build::{self, POD, PROFILES, create, verdict};
 
-fn judged(profile: Profile, data: &Value, request: &Value) -> bool {
+pub(crate) fn judged(profile: Profile, data: &Value, request: &Value) -> bool {
     let mut evaluator = build::evaluator(profile, data);
     verdict(&mut evaluator, "CreateContainer", request) == Verdict::Allowed
 }
 
 /// The pod with its one command, image and variables replaced.
-fn pod(web: &str) -> String {
+pub(crate) fn pod(web: &str) -> String {
     let (head, _) = POD.split_once("    - name: web\n").unwrap();
     format!("{head}    - name: web\n      image: registry.example/web:1\n{web}")
 }
@@ -66,16 +66,19 @@ pub(crate) fn what_is_removed_leaves_its_place() {
         let (prepare, web) = (create(&data, 1), create(&data, 2));
         let mut evaluator = build::evaluator(profile, &data);
         let id = prepare["container_id"].clone();
-        let first = verdict(&mut evaluator, "CreateContainer", &prepare);
-        assert_eq!(first, Verdict::Allowed);
+        for request in [&prepare, &web] {
+            let created = verdict(&mut evaluator, "CreateContainer", request);
+            assert_eq!(created, Verdict::Allowed);
+        }
         let gone = json!({"container_id": id});
         let removed = verdict(&mut evaluator, "RemoveContainerRequest", &gone);
         assert_eq!(removed, Verdict::Allowed);
+        // The other one keeps its own.
         let state = evaluator.state().unwrap();
-        assert_eq!(
-            (&state["containers"], &state["bundles"]),
-            (&json!({}), &json!({}))
-        );
+        for held in [&state["containers"], &state["bundles"]] {
+            let names: Vec<_> = held.as_object().unwrap().keys().collect();
+            assert_eq!(names, [web["container_id"].as_str().unwrap()]);
+        }
         let text = web.to_string();
         let other = text.replace(web["container_id"].as_str().unwrap(), id.as_str().unwrap());
         let other = serde_json::from_str(&other).unwrap();
@@ -226,6 +229,31 @@ pub(crate) fn two_disks_are_not_one() {
     let mut one = request;
     one["OCI"]["Mounts"][place]["source"] = uploads;
     assert!(!judged(profile, &data, &one));
+}
+
+/// The runtime gives a volume as often as it is mounted.
+#[test]
+pub(crate) fn a_volume_may_be_mounted_in_two_places() {
+    for profile in PROFILES {
+        let twice = pod(
+            "      command: [/serve]\n      volumeMounts:\n        - {name: fast, mountPath: /fast}\n        - {name: fast, mountPath: /faster}\n",
+        );
+        let data = build::data(profile, &twice);
+        let request = create(&data, 2);
+        assert!(judged(profile, &data, &request), "{profile:?}");
+
+        // Of a volume that is mounted once, it is one too many.
+        let data = build::data(profile, POD);
+        let mut request = create(&data, 2);
+        let storages = request["storages"].as_array_mut().unwrap();
+        let fast = storages
+            .iter()
+            .find(|it| it["mount_point"].as_str().unwrap().ends_with("/fast"))
+            .cloned()
+            .unwrap();
+        storages.push(fast);
+        assert!(!judged(profile, &data, &request), "{profile:?}");
+    }
 }
 
 #[test]

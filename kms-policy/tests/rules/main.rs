@@ -5,6 +5,7 @@ mod attacks;
 mod build;
 mod changes;
 mod denial;
+mod edges;
 mod gates;
 // Minutes in a release build, an hour in another.
 #[cfg(not(debug_assertions))]

@@ -68,7 +68,7 @@ fn compiles(place: &Place) -> bool {
 fn is_told(place: &Place) -> bool {
     LEFT_OUT.set(Some(place.clone()));
     // Those that tell most come first.
-    let tests: [fn(); 21] = [
+    let tests: [fn(); 22] = [
         changes::a_container_of_the_policy_is_created_and_one_that_differs_in_any_field_is_not,
         gates::every_request_has_a_gate_and_an_unknown_one_is_not_let_through,
         gates::settings_open_a_stream,
@@ -87,6 +87,7 @@ fn is_told(place: &Place) -> bool {
         attacks::variables_are_resolved_as_kubernetes_does,
         attacks::a_long_text_may_hold_a_placeholder,
         attacks::two_disks_are_not_one,
+        attacks::a_volume_may_be_mounted_in_two_places,
         attacks::an_image_is_pulled_as_what_the_container_is,
         attacks::a_direct_volume_is_mounted_where_its_storage_is,
         denial::every_denial_names_the_container_and_a_field,

@@ -172,5 +172,15 @@ pub(crate) fn a_disk_is_passed_through_where_the_manifest_names_it() {
             disk[field] = json!(value);
             assert!(!allowed(json!([disk])), "{profile:?} {field}");
         }
+
+        // Devices of the runtime are those of the data as well.
+        data["containers"][2]["OCI"]["Linux"]["Devices"] = json!([{"Path": "/dev/fuse"}]);
+        for (path, expected) in [("/dev/fuse", true), ("/dev/mem", false)] {
+            let mut request = create(&data, 2);
+            request["OCI"]["Linux"]["Devices"] = json!([{"Path": path}]);
+            let mut evaluator = build::evaluator(profile, &data);
+            let verdict = verdict(&mut evaluator, "CreateContainer", &request);
+            assert_eq!(verdict == Verdict::Allowed, expected, "{profile:?} {path}");
+        }
     }
 }

@@ -150,7 +150,7 @@ impl PolicyMaker {
         let others = workload.pod_metadata.annotations.iter();
         let others = others.map(|(name, value)| name.len().saturating_add(value.len()));
         Ok(MadePolicy {
-            remarks: generator.remarks(workload),
+            remarks: generator.remarks(workload, &data),
             data: data.to_text()?,
             policy,
             initdata,

@@ -306,6 +306,27 @@ fn initdata_hold_the_policy_and_have_a_digest_for_each_hardware() {
     assert_eq!(ran.code, Some(2), "{ran:?}");
 }
 
+#[test]
+fn a_disk_that_is_mounted_in_two_places_is_told() {
+    let desk = Desk::new();
+    let mounts = |twice: &str| {
+        let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec:\n  securityContext: {runAsUser: 1000}\n  volumes: [{name: scratch, emptyDir: {}}, {name: other, emptyDir: {}}]\n  containers:\n    - name: web\n      image: registry.example/web:1\n      volumeMounts: [{name: scratch, mountPath: /a}, {name: TWICE, mountPath: /b}]\n";
+        fs::write(desk.path("pod.yaml"), pod.replace("TWICE", twice)).unwrap();
+        let ran = desk.run(&format!(
+            "generate -y @/pod.yaml {FROM} --profile kata --print-policy"
+        ));
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+        ran.stderr
+    };
+    let told = mounts("scratch");
+    assert!(
+        told.contains("web: the volume `scratch` is a disk"),
+        "{told}"
+    );
+    let told = mounts("other");
+    assert!(!told.contains("is a disk"), "{told}");
+}
+
 /// The generator of this profile takes a name for root, and so must a policy of the same bytes; but
 /// whoever makes it is told.
 #[test]

@@ -1,0 +1,368 @@
+//! Where one condition alone stands between what is allowed and what is not.
+
+use kms_policy::generate::Profile;
+use serde_json::{Value, json};
+
+use crate::attacks::{judged, pod};
+use crate::build::{self, POD, PROFILES, create};
+
+/// Names go into patterns, so a node that chooses them must not write patterns.
+#[test]
+pub(crate) fn names_that_the_node_chooses_are_names() {
+    const NAME: &str = "io.kubernetes.cri.sandbox-name";
+    const NAMESPACE: &str = "io.kubernetes.cri.sandbox-namespace";
+    for profile in PROFILES {
+        let mut data = build::data(profile, POD);
+        for container in data["containers"].as_array_mut().unwrap() {
+            let annotations = &mut container["OCI"]["Annotations"];
+            annotations[NAME] = json!("$(generated-name)");
+            annotations[NAMESPACE] = json!("");
+        }
+        let long = "a".repeat(253);
+        let longer = "a".repeat(254);
+        for (name, namespace, expected) in [
+            ("shop.v2", "store", true),
+            (&*long, "store", true),
+            (&longer, "store", false),
+            (".*", "store", false),
+            ("shop|.*", "store", false),
+            ("Shop", "store", false),
+            ("shop v2", "store", false),
+            ("shop/v2", "store", false),
+            ("", "store", false),
+            ("shop.v2", ".*", false),
+            ("shop.v2", "sto.re", false),
+            ("shop.v2", &long, false),
+            ("shop.v2", "", false),
+        ] {
+            let mut request = create(&data, 2);
+            let annotations = &mut request["OCI"]["Annotations"];
+            annotations[NAME] = json!(name);
+            annotations[NAMESPACE] = json!(namespace);
+            let allowed = judged(profile, &data, &renamed(&request, name, namespace));
+            assert_eq!(allowed, expected, "{profile:?} `{name}` `{namespace}`");
+        }
+    }
+}
+
+/// The request with the names in all that is made of them.
+fn renamed(request: &Value, name: &str, namespace: &str) -> Value {
+    let mut request = request.clone();
+    let process = &mut request["OCI"]["Process"];
+    for field in ["Args", "Env"] {
+        let texts = process[field].as_array_mut().unwrap();
+        for text in texts {
+            *text = json!(text.as_str().unwrap().replace("shop.v2", name));
+        }
+    }
+    let annotations = request["OCI"]["Annotations"].as_object_mut().unwrap();
+    if let Some(logs) = annotations.get_mut("io.kubernetes.cri.sandbox-log-directory") {
+        let text = logs.as_str().unwrap();
+        *logs = json!(text.replace("store_shop.v2", &format!("{namespace}_{name}")));
+    }
+    request
+}
+
+#[test]
+pub(crate) fn an_image_is_pulled_from_its_own_repository() {
+    let profile = Profile::Kata;
+    let (this, other) = ("a".repeat(64), "b".repeat(64));
+    let digest = |name: &str, digest: &str| format!("{name}@sha256:{digest}");
+    for (known, pulled, expected) in [
+        ("registry.example/web:1", "registry.example/web:1", true),
+        ("registry.example/web:1", "registry.example/web:2", false),
+        ("registry.example/web:1", "registry.example/web", false),
+        ("registry.example/web:1", "registry.example/evil:1", false),
+        ("registry.example/web:1", "evil.example/web:1", false),
+        (
+            "registry.example/web:1",
+            &digest("registry.example/web", &this),
+            false,
+        ),
+        (
+            "registry.example:5000/web",
+            "registry.example:5000/web:latest",
+            true,
+        ),
+        (
+            "registry.example:5000/web",
+            "registry.example/web:latest",
+            false,
+        ),
+        ("web:1", "docker.io/library/web:1", true),
+        ("web:1", "docker.io/evil/web:1", false),
+        ("shop/web", "docker.io/shop/web:latest", true),
+        ("shop/web", "docker.io/web:latest", false),
+        ("localhost/web:1", "localhost/web:1", true),
+        ("localhost/web:1", "docker.io/localhost/web:1", false),
+        (
+            &digest("registry.example/web:1", &this),
+            &digest("registry.example/web", &this),
+            true,
+        ),
+        (
+            &digest("registry.example/web:1", &this),
+            &digest("registry.example/web", &other),
+            false,
+        ),
+        (
+            &digest("registry.example/web:1", &this),
+            &digest("evil.example/web", &this),
+            false,
+        ),
+        (
+            &digest("registry.example/web:1", &this),
+            "registry.example/web:1",
+            false,
+        ),
+    ] {
+        let mut data = build::data(profile, POD);
+        let annotations = &mut data["containers"][2]["OCI"]["Annotations"];
+        annotations["io.kubernetes.cri.image-name"] = json!(known);
+        let mut request = create(&data, 2);
+        let root = request["OCI"]["Root"]["Path"].clone();
+        let told = json!({"metadata": {"io.kubernetes.cri.container-type": "container"}});
+        request["storages"].as_array_mut().unwrap().push(json!({
+            "driver": "image_guest_pull", "driver_options": [format!("image_guest_pull={told}")],
+            "source": pulled, "fstype": "overlay", "options": [], "mount_point": root, "fs_group": null,
+        }));
+        let allowed = judged(profile, &data, &request);
+        assert_eq!(allowed, expected, "{known} {pulled}");
+    }
+}
+
+/// What the host shares with the guest may be left out, and goes nowhere else.
+#[test]
+pub(crate) fn a_shared_directory_is_mounted_where_the_data_say() {
+    for profile in PROFILES {
+        let mut data = build::data(profile, POD);
+        let shared = |name: &str| {
+            json!({
+                "driver": "watchable-bind", "driver_options": [], "source": "kataShared",
+                "fstype": "bind", "options": ["rbind", "rprivate", "ro"],
+                "mount_point": format!("/run/kata-containers/shared/containers/watchable/{name}"),
+                "fs_group": null, "shared": false,
+            })
+        };
+        let storages = data["containers"][2]["storages"].as_array_mut().unwrap();
+        let mut known = shared("config");
+        known.as_object_mut().unwrap().remove("shared");
+        known["mount_point"] = json!("^/run/kata-containers/shared/containers/watchable/config$");
+        storages.push(known);
+        let mut request = create(&data, 2);
+        let storages = request["storages"].as_array_mut().unwrap();
+        storages.retain(|storage| storage["driver"] != "watchable-bind");
+        for (given, expected) in [
+            (vec![], true),
+            (vec![shared("config")], true),
+            (vec![shared("other")], false),
+            (vec![shared("../../../etc")], false),
+        ] {
+            let mut request = request.clone();
+            request["storages"]
+                .as_array_mut()
+                .unwrap()
+                .extend(given.clone());
+            assert_eq!(
+                judged(profile, &data, &request),
+                expected,
+                "{profile:?} {given:?}"
+            );
+        }
+    }
+}
+
+/// Two of one kind are not one of each.
+#[test]
+pub(crate) fn every_storage_that_is_needed_is_there() {
+    for profile in [Profile::AksAzl3, Profile::Aks3_15] {
+        let pod = pod(
+            "      command: [/serve]\n      volumeMounts:\n        - {name: data, mountPath: /data}\n        - {name: fast, mountPath: /fast}\n",
+        )
+        .replace(
+            "    - name: fast\n",
+            "    - name: data\n      ephemeral: {volumeClaimTemplate: {spec: {storageClassName: cc-local-csi, accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}}}\n    - name: fast\n",
+        );
+        let data = build::data(profile, &pod);
+        let mut request = create(&data, 2);
+        let spath = data["common"]["spath"].as_str().unwrap();
+        let disk = |name: &str| {
+            json!({
+                "driver": "blk", "driver_options": [], "source": "0001:00:01.0", "fstype": "ext4",
+                "options": [], "mount_point": format!("{spath}/{name}"), "fs_group": null, "shared": false,
+            })
+        };
+        for mount in request["OCI"]["Mounts"].as_array_mut().unwrap() {
+            if mount["destination"] == "/data" {
+                mount["source"] = json!(format!("{spath}/ZGF0YQ=="));
+            }
+        }
+        let storages = request["storages"].as_array_mut().unwrap();
+        let is_direct = |it: &Value| it["fstype"] == "$(fs-type)";
+        let place = storages.iter().position(is_direct).unwrap();
+        storages[place] = disk("ZGF0YQ==");
+        let fast = |it: &Value| it["mount_point"].as_str().unwrap().ends_with("/fast");
+        let fast = storages.iter().position(fast).unwrap();
+        assert!(judged(profile, &data, &request), "{profile:?}");
+        request["storages"][fast] = disk("b3RoZXI=");
+        assert!(!judged(profile, &data, &request), "{profile:?}");
+    }
+}
+
+#[test]
+pub(crate) fn a_card_is_there_by_the_annotation_that_the_data_name() {
+    for profile in PROFILES {
+        let mut data = build::data(profile, POD);
+        data["containers"][2]["devices"] = json!([{
+            "id": "", "type_": "vfio-pci-gk", "vm_path": "",
+            "container_path": "/dev/vfio/devices/vfio", "options": [],
+        }]);
+        data["containers"][2]["runtime_anno_patterns"] =
+            json!({ r"^cdi\.k8s\.io/vfio[0-9]+$": r"^nvidia\.com/gpu=[0-9]+$" });
+        let card = |group: &str| {
+            json!({
+                "id": format!("vfio{group}"), "type_": "vfio-pci-gk", "vm_path": "",
+                "container_path": format!("/dev/vfio/devices/vfio{group}"), "options": [],
+            })
+        };
+        let own = ("cdi.k8s.io/vfio7", "nvidia.com/gpu=0");
+        // A note of the node's own, which anybody may make.
+        let note = ("io.kubernetes.cri.note7", "nvidia.com/gpu=0");
+        for (annotations, cards, expected) in [
+            (vec![own], vec![], true),
+            (vec![own], vec![card("7")], true),
+            (vec![own, note], vec![card("7")], true),
+            (vec![own], vec![card("8")], false),
+            (vec![own], vec![card("7"), card("8")], false),
+            (vec![note], vec![card("7")], false),
+            (vec![note], vec![], false),
+            (vec![], vec![card("7")], false),
+            (vec![], vec![], false),
+            (
+                vec![("cdi.k8s.io/vfio7", "nvidia.com/other=0")],
+                vec![],
+                false,
+            ),
+            (
+                vec![("cdi.k8s.io/other7", "nvidia.com/gpu=0")],
+                vec![],
+                false,
+            ),
+        ] {
+            let mut request = create(&data, 2);
+            for (key, value) in &annotations {
+                request["OCI"]["Annotations"][key] = json!(value);
+            }
+            request["devices"] = json!(cards);
+            let allowed = judged(profile, &data, &request);
+            assert_eq!(allowed, expected, "{profile:?} {annotations:?} {cards:?}");
+        }
+    }
+}
+
+/// A pod with storages of every kind that the profile has, and the request for its container.
+fn with_every_storage(profile: Profile) -> (Value, Value) {
+    let claim = |name: &str, class: &str| {
+        format!(
+            "    - name: {name}\n      ephemeral: {{volumeClaimTemplate: {{spec: {{storageClassName: {class}, accessModes: [ReadWriteOnce], resources: {{requests: {{storage: 1Gi}}}}}}}}}}\n"
+        )
+    };
+    let mut yaml = pod(
+        "      command: [/serve]\n      volumeMounts:\n        - {name: fast, mountPath: /fast}\n        - {name: scratch, mountPath: /scratch}\n        - {name: data, mountPath: /data}\n        - {name: share, mountPath: /share}\n",
+    );
+    let claims = match profile {
+        Profile::Kata => {
+            yaml = yaml.replace("        - {name: data, mountPath: /data}\n", "");
+            yaml = yaml.replace("        - {name: share, mountPath: /share}\n", "");
+            String::new()
+        }
+        _ => claim("data", "cc-local-csi") + &claim("share", "azurefile-csi-kata-cc"),
+    };
+    let data = build::data(
+        profile,
+        &yaml.replace("    - name: fast\n", &format!("{claims}    - name: fast\n")),
+    );
+    let mut request = create(&data, 2);
+    let spath = data["common"]["spath"].as_str().unwrap();
+    for mount in request["OCI"]["Mounts"].as_array_mut().unwrap() {
+        if let "/data" | "/share" = mount["destination"].as_str().unwrap() {
+            let name = mount["destination"].as_str().unwrap().replace('/', "d");
+            mount["source"] = json!(format!("{spath}/{name}"));
+        }
+    }
+    for storage in request["storages"].as_array_mut().unwrap() {
+        if storage["fstype"] == "$(fs-type)" {
+            let is_share = storage["driver"] == "smb";
+            storage["source"] = json!("//server/share");
+            storage["fstype"] = json!(if is_share { "cifs" } else { "ext4" });
+            storage["mount_point"] = json!(format!(
+                "{spath}/{}",
+                if is_share { "dshare" } else { "ddata" }
+            ));
+        }
+    }
+    (data, request)
+}
+
+#[test]
+pub(crate) fn every_field_of_every_kind_of_storage_counts() {
+    for profile in PROFILES {
+        let (data, request) = with_every_storage(profile);
+        assert!(judged(profile, &data, &request), "{profile:?}");
+        let storages = request["storages"].as_array().unwrap();
+        let mut kinds = std::collections::BTreeSet::new();
+        for (at, storage) in storages.iter().enumerate() {
+            let text = |field: &str| storage[field].as_str().unwrap().to_owned();
+            kinds.insert((text("driver"), text("fstype")));
+            let mut options = storage["options"].as_array().unwrap().clone();
+            options.push(json!("exec"));
+            let is_shared = storage["shared"] == true;
+            let mut changes = vec![
+                ("driver_options", json!(["of=another"])),
+                ("options", json!(options)),
+                ("fs_group", json!({"group_id": 0, "group_change_policy": 0})),
+                ("mount_point", json!(text("mount_point") + "/x")),
+                ("mount_point", json!("/etc")),
+            ];
+            changes.push(("fstype", json!("overlay")));
+            for driver in ["local", "ephemeral", "blk", "smb", "overlayfs", "9p", ""] {
+                changes.push(("driver", json!(driver)));
+            }
+            for fstype in [
+                "local",
+                "tmpfs",
+                "ext4",
+                "xfs",
+                "cifs",
+                "tar",
+                "fuse3.kata-overlay",
+            ] {
+                changes.push(("fstype", json!(fstype)));
+            }
+            if ["local", "ephemeral", "overlayfs"].contains(&&*text("driver")) {
+                changes.push(("source", json!("/dev/sdb")));
+            }
+            if ["local", "ephemeral"].contains(&&*text("driver")) || is_shared {
+                changes.push(("shared", json!(!is_shared)));
+            }
+            for (field, value) in changes {
+                // A disk may have either of two file systems.
+                let is_direct = storage["fstype"] == "ext4" && !is_shared;
+                if storage[field] == value || (is_direct && value == "xfs") {
+                    continue;
+                }
+                let mut other = request.clone();
+                other["storages"][at][field] = value.clone();
+                assert!(
+                    !judged(profile, &data, &other),
+                    "{profile:?} {storage} {field} {value}"
+                );
+            }
+        }
+        let expected = match profile {
+            Profile::Kata => 2,
+            _ => 6,
+        };
+        assert_eq!(kinds.len(), expected, "{kinds:?}");
+    }
+}
