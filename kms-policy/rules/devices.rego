@@ -54,6 +54,5 @@ card_group(cards, device) := group if {
 	allowed.vm_path == device.vm_path
 	startswith(device.container_path, allowed.container_path)
 	group := substring(device.container_path, count(allowed.container_path), -1)
-	regex.match(`^[0-9]+$`, group)
 	device.id == concat("", ["vfio", group])
 }

@@ -196,6 +196,7 @@ pub(crate) fn a_long_text_may_hold_a_placeholder() {
             format!("{text}x"),
             format!("x{text}"),
             text.replace("shop.v2", "\u{2}0\u{2}"),
+            text.replace(&format!("{} ", "a.b*".repeat(3_000)), "\u{2}0\u{2}"),
         ] {
             let mut request = request.clone();
             request["OCI"]["Process"]["Args"][2] = json!(wrong);
@@ -263,7 +264,10 @@ pub(crate) fn an_image_is_pulled_as_what_the_container_is() {
     let pull = |index: usize, image: &str, told: Value| {
         let mut request = create(&data, index);
         let root = request["OCI"]["Root"]["Path"].clone();
-        let option = format!("image_guest_pull={told}");
+        let option = match &told {
+            Value::String(option) => option.clone(),
+            told => format!("image_guest_pull={told}"),
+        };
         request["storages"].as_array_mut().unwrap().push(json!({
             "driver": "image_guest_pull", "driver_options": [option], "source": image,
             "fstype": "overlay", "options": [], "mount_point": root, "fs_group": null,
@@ -274,10 +278,12 @@ pub(crate) fn an_image_is_pulled_as_what_the_container_is() {
     assert!(pull(0, "pause", kind("sandbox")));
     assert!(!pull(0, "pause", json!({})));
     assert!(!pull(0, "pause", kind("container")));
+    assert!(!pull(0, "registry.example/pause:1", kind("sandbox")));
     let image = data["containers"][2]["OCI"]["Annotations"]["io.kubernetes.cri.image-name"].clone();
     let image = image.as_str().unwrap();
     assert!(pull(2, image, kind("container")));
     assert!(!pull(2, image, kind("sandbox")));
+    assert!(!pull(2, image, json!(kind("container").to_string())));
     let other = json!({"metadata": {"io.kubernetes.cri-o.ContainerType": "sandbox"}});
     assert!(!pull(2, image, other));
 }

@@ -1,10 +1,11 @@
 //! Where one condition alone stands between what is allowed and what is not.
 
+use kms_policy::evaluate::Verdict;
 use kms_policy::generate::Profile;
 use serde_json::{Value, json};
 
 use crate::attacks::{judged, pod};
-use crate::build::{self, POD, PROFILES, create};
+use crate::build::{self, POD, PROFILES, create, verdict};
 
 /// Names go into patterns, so a node that chooses them must not write patterns.
 #[test]
@@ -128,6 +129,8 @@ pub(crate) fn an_image_is_pulled_from_its_own_repository() {
         }));
         let allowed = judged(profile, &data, &request);
         assert_eq!(allowed, expected, "{known} {pulled}");
+        data["cluster_config"]["guest_pull"] = json!(false);
+        assert!(!judged(profile, &data, &request), "{known} {pulled}");
     }
 }
 
@@ -147,7 +150,8 @@ pub(crate) fn a_shared_directory_is_mounted_where_the_data_say() {
         let storages = data["containers"][2]["storages"].as_array_mut().unwrap();
         let mut known = shared("config");
         known.as_object_mut().unwrap().remove("shared");
-        known["mount_point"] = json!("^/run/kata-containers/shared/containers/watchable/config$");
+        known["mount_point"] =
+            json!("^/run/kata-containers/shared/containers/watchable/config[12]?$");
         storages.push(known);
         let mut request = create(&data, 2);
         let storages = request["storages"].as_array_mut().unwrap();
@@ -155,6 +159,7 @@ pub(crate) fn a_shared_directory_is_mounted_where_the_data_say() {
         for (given, expected) in [
             (vec![], true),
             (vec![shared("config")], true),
+            (vec![shared("config1"), shared("config2")], false),
             (vec![shared("other")], false),
             (vec![shared("../../../etc")], false),
         ] {
@@ -206,6 +211,9 @@ pub(crate) fn every_storage_that_is_needed_is_there() {
         assert!(judged(profile, &data, &request), "{profile:?}");
         request["storages"][fast] = disk("b3RoZXI=");
         assert!(!judged(profile, &data, &request), "{profile:?}");
+        request["storages"] = json!([]);
+        request["OCI"]["Mounts"] = json!([]);
+        assert!(!judged(profile, &data, &request), "{profile:?}");
     }
 }
 
@@ -225,6 +233,11 @@ pub(crate) fn a_card_is_there_by_the_annotation_that_the_data_name() {
                 "container_path": format!("/dev/vfio/devices/vfio{group}"), "options": [],
             })
         };
+        let with = |field: &str, value: &str| {
+            let mut card = card("7");
+            card[field] = json!(value);
+            card
+        };
         let own = ("cdi.k8s.io/vfio7", "nvidia.com/gpu=0");
         // A note of the node's own, which anybody may make.
         let note = ("io.kubernetes.cri.note7", "nvidia.com/gpu=0");
@@ -233,6 +246,14 @@ pub(crate) fn a_card_is_there_by_the_annotation_that_the_data_name() {
             (vec![own], vec![card("7")], true),
             (vec![own, note], vec![card("7")], true),
             (vec![own], vec![card("8")], false),
+            (vec![own], vec![with("id", "vfio8")], false),
+            (vec![own], vec![with("type_", "vfio-pci")], false),
+            (vec![own], vec![with("vm_path", "/dev/sda")], false),
+            (
+                vec![own],
+                vec![with("container_path", "/dev/sdz/devices/vfio7")],
+                false,
+            ),
             (vec![own], vec![card("7"), card("8")], false),
             (vec![note], vec![card("7")], false),
             (vec![note], vec![], false),
@@ -364,5 +385,83 @@ pub(crate) fn every_field_of_every_kind_of_storage_counts() {
             _ => 6,
         };
         assert_eq!(kinds.len(), expected, "{kinds:?}");
+    }
+}
+
+/// Whether the kernel's settings may be written, by what the data say and who asks.
+#[test]
+pub(crate) fn the_kernels_settings_are_written_where_the_data_say() {
+    let readable = ["nosuid", "noexec", "nodev", "ro"];
+    let writable = ["nosuid", "noexec", "nodev", "rw"];
+    for profile in PROFILES {
+        for (container, is_privileged, known, given, expected) in [
+            (2, false, readable, &readable[..], true),
+            (2, false, readable, &writable, false),
+            (2, false, writable, &readable, true),
+            (2, false, writable, &["nosuid", "noexec", "ro"], false),
+            (2, false, writable, &["rw"], false),
+            (2, true, readable, &writable, false),
+            (0, false, readable, &writable, false),
+            (0, true, readable, &writable, true),
+            (0, true, readable, &["rw"], false),
+            (
+                0,
+                true,
+                readable,
+                &["nosuid", "noexec", "nodev", "rw", "suid"],
+                false,
+            ),
+        ] {
+            let mut data = build::data(profile, POD);
+            let sysfs = |mounts: &mut Value, options: Value| {
+                let mounts = mounts.as_array_mut().unwrap();
+                let mount = mounts.iter_mut().find(|it| it["type_"] == "sysfs").unwrap();
+                mount["options"] = options;
+            };
+            sysfs(
+                &mut data["containers"][container]["OCI"]["Mounts"],
+                json!(known),
+            );
+            if is_privileged {
+                let capabilities = &mut data["containers"][1]["OCI"]["Process"]["Capabilities"];
+                capabilities["Bounding"] = json!(["$(privileged_caps)"]);
+            }
+            let mut request = create(&data, container);
+            sysfs(&mut request["OCI"]["Mounts"], json!(given));
+            let allowed = judged(profile, &data, &request);
+            assert_eq!(
+                allowed, expected,
+                "{profile:?} {container} {known:?} {given:?}"
+            );
+        }
+    }
+}
+
+#[test]
+pub(crate) fn a_request_names_its_bundle() {
+    for profile in PROFILES {
+        let data = build::data(profile, POD);
+        let mut request = create(&data, 2);
+        let annotations = request["OCI"]["Annotations"].as_object_mut().unwrap();
+        annotations.remove("io.katacontainers.pkg.oci.bundle_path");
+        assert!(!judged(profile, &data, &request), "{profile:?}");
+    }
+}
+
+#[test]
+pub(crate) fn settings_forbid_hardware_addresses_however_they_are_written() {
+    let profile = Profile::Kata;
+    let mut data = build::data(profile, POD);
+    let defaults = &mut data["request_defaults"]["UpdateInterfaceRequest"];
+    defaults["forbidden_hw_addrs"] = json!(["02:00:00:00:00:aA"]);
+    for (address, expected) in [
+        ("02:00:00:00:00:ab", true),
+        ("02:00:00:00:00:aa", false),
+        ("02:00:00:00:00:Aa", false),
+    ] {
+        let mut evaluator = build::evaluator(profile, &data);
+        let body = json!({"interface": {"name": "eth0", "raw_flags": 0, "hwAddr": address, "IPAddresses": []}});
+        let verdict = verdict(&mut evaluator, "UpdateInterfaceRequest", &body);
+        assert_eq!(verdict == Verdict::Allowed, expected, "{address}");
     }
 }

@@ -13,7 +13,7 @@ use kms_policy::evaluate::Evaluator;
 use kms_policy::rules::Rules;
 
 use crate::build::{self, POD, PROFILES};
-use crate::{attacks, changes, denial, gates, network, state};
+use crate::{attacks, changes, denial, edges, gates, network, state};
 
 /// A line of the rules between its neighbours, which tell it from others that read the same.
 type Place = [String; 3];
@@ -68,7 +68,7 @@ fn compiles(place: &Place) -> bool {
 fn is_told(place: &Place) -> bool {
     LEFT_OUT.set(Some(place.clone()));
     // Those that tell most come first.
-    let tests: [fn(); 22] = [
+    let tests: [fn(); 31] = [
         changes::a_container_of_the_policy_is_created_and_one_that_differs_in_any_field_is_not,
         gates::every_request_has_a_gate_and_an_unknown_one_is_not_let_through,
         gates::settings_open_a_stream,
@@ -90,6 +90,15 @@ fn is_told(place: &Place) -> bool {
         attacks::a_volume_may_be_mounted_in_two_places,
         attacks::an_image_is_pulled_as_what_the_container_is,
         attacks::a_direct_volume_is_mounted_where_its_storage_is,
+        edges::names_that_the_node_chooses_are_names,
+        edges::an_image_is_pulled_from_its_own_repository,
+        edges::a_shared_directory_is_mounted_where_the_data_say,
+        edges::every_storage_that_is_needed_is_there,
+        edges::a_card_is_there_by_the_annotation_that_the_data_name,
+        edges::every_field_of_every_kind_of_storage_counts,
+        edges::the_kernels_settings_are_written_where_the_data_say,
+        edges::a_request_names_its_bundle,
+        edges::settings_forbid_hardware_addresses_however_they_are_written,
         denial::every_denial_names_the_container_and_a_field,
     ];
     let is_told = tests

@@ -161,7 +161,9 @@ pub(crate) fn files_land_where_shared_files_are_and_nowhere_else() {
         link(&path("config/..data"), "..2024_01_01_00_00_00.123"),
     );
     both(true, link(&path("config/key"), "..data/key"));
-    both(false, link(&path("config"), "..data/key"));
+    for around in ["config", "config/", "config//key", "config/./key"] {
+        both(false, link(&path(around), "..data/key"));
+    }
     for target in [
         "/etc/passwd",
         "../x",
