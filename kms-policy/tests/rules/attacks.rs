@@ -138,7 +138,7 @@ pub(crate) fn of_a_variable_that_stands_twice_the_last_counts() {
 #[test]
 pub(crate) fn variables_are_resolved_as_kubernetes_does() {
     let pod = pod(
-        "      command: [/serve, $$(OPTS), $(OPTS)]\n      env:\n        - {name: OPTS, value: -Da=b}\n        - {name: CMD, value: run $(OPTS)}\n        - {name: COST, value: pa$$word}\n        - {name: SELF, value: $(SELF)}\n        - {name: LEFT, value: $(RIGHT)}\n        - {name: RIGHT, value: $(LEFT)}\n",
+        "      command: [/serve, $$(OPTS), $(OPTS)]\n      env:\n        - {name: OPTS, value: -Da=b}\n        - {name: CMD, value: run $(OPTS)}\n        - {name: COST, value: pa$$word}\n        - {name: SELF, value: $(SELF)}\n        - {name: LEFT, value: $(RIGHT)}\n        - {name: RIGHT, value: $(LEFT)}\n        - name: ADDRESS\n          valueFrom: {fieldRef: {fieldPath: status.podIP}}\n        - {name: URL, value: \"http://$(ADDRESS):80\"}\n",
     );
     for profile in PROFILES {
         let data = build::data(profile, &pod);
@@ -162,6 +162,18 @@ pub(crate) fn variables_are_resolved_as_kubernetes_does() {
             !with(&["OPTS=-Da=b", "LEFT=anything", "RIGHT=anything"]),
             "{profile:?}"
         );
+        assert!(!with(&["OPTS=-Da=b", "LEFT=$(LEFT)"]), "{profile:?}");
+        assert!(
+            with(&["OPTS=-Da=b", "ADDRESS=10.0.0.7", "URL=http://10.0.0.7:80"]),
+            "{profile:?}"
+        );
+        for url in ["10.0.0.7.x", "evil", ""] {
+            let url = format!("URL=http://{url}:80");
+            assert!(
+                !with(&["OPTS=-Da=b", "ADDRESS=10.0.0.7", &url]),
+                "{profile:?} {url}"
+            );
+        }
         let mut escaped = base.clone();
         escaped["OCI"]["Process"]["Env"] = json!(["OPTS=-Da=b"]);
         assert!(judged(profile, &data, &escaped), "{profile:?}");
@@ -227,9 +239,21 @@ pub(crate) fn two_disks_are_not_one() {
     };
     let (_, uploads) = source(&request, "/uploads");
     let (place, _) = source(&request, "/plugins");
-    let mut one = request;
+    let mut one = request.clone();
     one["OCI"]["Mounts"][place]["source"] = uploads;
     assert!(!judged(profile, &data, &one));
+
+    // Nor by leaving the second mount out, with its disk over the first.
+    let mut over = request;
+    let storages = over["storages"].as_array_mut().unwrap();
+    let disks: Vec<_> = (0..storages.len())
+        .filter(|at| storages[*at]["driver"] == "blk")
+        .collect();
+    let mut first = storages[disks[0]].clone();
+    first["driver"] = json!("scsi");
+    storages[disks[1]] = first;
+    over["OCI"]["Mounts"].as_array_mut().unwrap().remove(place);
+    assert!(!judged(profile, &data, &over));
 }
 
 /// The runtime gives a volume as often as it is mounted.

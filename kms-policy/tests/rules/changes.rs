@@ -60,6 +60,14 @@ pub(crate) const CHANGES: &[(&str, Change)] = &[
         r["OCI"]["Hooks"] = json!({"Prestart": [{"Path": t}]});
         Some(())
     }),
+    ("OCI.Solaris", |r, t| {
+        r["OCI"]["Solaris"] = json!({"milestone": t});
+        Some(())
+    }),
+    ("OCI.Windows", |r, t| {
+        r["OCI"]["Windows"] = json!({"servicing": t});
+        Some(())
+    }),
     ("OCI.Process.Terminal", |r, _| {
         flip(r, "/OCI/Process/Terminal")
     }),

@@ -5,7 +5,7 @@ use kms_policy::generate::Profile;
 use serde_json::{Value, json};
 
 use crate::attacks::{judged, pod};
-use crate::build::{self, POD, PROFILES, create, verdict};
+use crate::build::{self, POD, PROFILES, create, probe, verdict};
 
 /// Names go into patterns, so a node that chooses them must not write patterns.
 #[test]
@@ -129,6 +129,30 @@ pub(crate) fn an_image_is_pulled_from_its_own_repository() {
         }));
         let allowed = judged(profile, &data, &request);
         assert_eq!(allowed, expected, "{known} {pulled}");
+        for (field, value) in [
+            ("fstype", json!("erofs")),
+            ("fs_group", json!({"group_id": 0})),
+            ("mount_point", json!("/run/other")),
+            ("options", json!(["rw"])),
+            ("shared", json!(true)),
+        ] {
+            let mut request = request.clone();
+            request["storages"]
+                .as_array_mut()
+                .unwrap()
+                .last_mut()
+                .unwrap()[field] = value;
+            assert!(!judged(profile, &data, &request), "{field}");
+        }
+        let mut twice = request.clone();
+        let storage = twice["storages"]
+            .as_array_mut()
+            .unwrap()
+            .last_mut()
+            .unwrap();
+        let options = storage["driver_options"].as_array_mut().unwrap();
+        options.push(options[0].clone());
+        assert!(!judged(profile, &data, &twice), "{known}");
         data["cluster_config"]["guest_pull"] = json!(false);
         assert!(!judged(profile, &data, &request), "{known} {pulled}");
     }
@@ -209,6 +233,11 @@ pub(crate) fn every_storage_that_is_needed_is_there() {
         let fast = |it: &Value| it["mount_point"].as_str().unwrap().ends_with("/fast");
         let fast = storages.iter().position(fast).unwrap();
         assert!(judged(profile, &data, &request), "{profile:?}");
+        // It lies where the guest has such volumes, and not where its name alone leads.
+        let text = request.to_string();
+        let text = text.replace(&format!("{spath}/ZGF0YQ=="), "ZGF0YQ==");
+        let astray = serde_json::from_str(&text).unwrap();
+        assert!(!judged(profile, &data, &astray), "{profile:?}");
         request["storages"][fast] = disk("b3RoZXI=");
         assert!(!judged(profile, &data, &request), "{profile:?}");
         request["storages"] = json!([]);
@@ -464,4 +493,176 @@ pub(crate) fn settings_forbid_hardware_addresses_however_they_are_written() {
         let verdict = verdict(&mut evaluator, "UpdateInterfaceRequest", &body);
         assert_eq!(verdict == Verdict::Allowed, expected, "{address}");
     }
+}
+
+/// A newer kernel's options of cgroups, which settings allow by name.
+#[test]
+pub(crate) fn options_of_cgroups_are_added_behind_those_of_the_data() {
+    let (known, place) = (["nosuid", "noexec", "ro"], "/sys/fs/cgroup");
+    for profile in PROFILES {
+        for (given, at, expected) in [
+            (&["nosuid", "noexec", "ro"][..], place, true),
+            (&["nosuid", "noexec", "ro", "nsdelegate"], place, true),
+            (&["nosuid", "noexec", "ro", "nsdelegate"], "/cgroup", false),
+            (&["nosuid", "noexec", "ro", "suid"], place, false),
+            (&["nosuid", "noexec", "rw", "nsdelegate"], place, false),
+            (&["nosuid", "nsdelegate"], place, false),
+            (&["nsdelegate", "nosuid", "noexec", "ro"], place, false),
+            (&["nsdelegate"], place, false),
+            (&[], place, false),
+        ] {
+            let mut data = build::data(profile, POD);
+            data["cluster_config"]["cgroup_mount_extras_allowed"] = json!(["nsdelegate"]);
+            let mount = |options: Value| json!({"destination": at, "source": "cgroup", "type_": "cgroup", "options": options});
+            let put = |mounts: &mut Value, options: Value| {
+                let mounts = mounts.as_array_mut().unwrap();
+                mounts.retain(|it| it["type_"] != "cgroup");
+                mounts.push(mount(options));
+            };
+            put(&mut data["containers"][2]["OCI"]["Mounts"], json!(known));
+            let mut request = create(&data, 2);
+            put(&mut request["OCI"]["Mounts"], json!(given));
+            let allowed = judged(profile, &data, &request);
+            assert_eq!(allowed, expected, "{profile:?} {at} {given:?}");
+        }
+    }
+}
+
+/// What does not begin as an expression is a path, and that alone.
+#[test]
+pub(crate) fn a_source_that_is_no_expression_is_itself_alone() {
+    for profile in PROFILES {
+        let mut data = build::data(profile, POD);
+        let mounts = &mut data["containers"][2]["OCI"]["Mounts"];
+        mounts.as_array_mut().unwrap().push(json!({
+            "destination": "/dev/fuse", "source": "/dev/fuse", "type_": "bind", "options": ["rbind"],
+        }));
+        let request = create(&data, 2);
+        for (source, expected) in [
+            ("/dev/fuse", true),
+            ("/dev/fuse/x", false),
+            ("/x/dev/fuse", false),
+        ] {
+            let mut request = request.clone();
+            let mounts = request["OCI"]["Mounts"].as_array_mut().unwrap();
+            let mount = mounts.last_mut().unwrap();
+            mount["source"] = json!(source);
+            assert_eq!(
+                judged(profile, &data, &request),
+                expected,
+                "{profile:?} {source}"
+            );
+        }
+    }
+}
+
+#[test]
+pub(crate) fn a_container_is_in_one_network() {
+    for profile in PROFILES {
+        let data = build::data(profile, POD);
+        for (paths, expected) in [
+            (&["/run/netns/a"][..], true),
+            (&["/run/netns/a", "/run/netns/a"], true),
+            (&["/run/netns/a", "/run/netns/b"], false),
+        ] {
+            let mut request = create(&data, 2);
+            let namespaces = request["OCI"]["Linux"]["Namespaces"]
+                .as_array_mut()
+                .unwrap();
+            namespaces.retain(|it| it["Type"] != "network");
+            namespaces.extend(
+                paths
+                    .iter()
+                    .map(|path| json!({"Type": "network", "Path": path})),
+            );
+            let allowed = judged(profile, &data, &request);
+            assert_eq!(allowed, expected, "{profile:?} {paths:?}");
+        }
+    }
+}
+
+/// Settings name commands whole, and expressions for whole commands.
+#[test]
+pub(crate) fn a_command_of_the_settings_is_run_whole() {
+    for profile in PROFILES {
+        let mut data = build::data(profile, POD);
+        data["request_defaults"]["ExecProcessRequest"] = json!({
+            "allowed_commands": [["id", "-u"]],
+            "commands": ["uname -a"],
+            "regex": ["ls( -l)?|df"],
+        });
+        let mut evaluator = build::evaluator(profile, &data);
+        verdict(&mut evaluator, "CreateContainer", &create(&data, 2));
+        for (args, expected) in [
+            (&["id", "-u"][..], true),
+            (&["id -u"], false),
+            (&["id"], false),
+            (&["uname", "-a"], true),
+            (&["uname", "-a", "-b"], false),
+            (&["ls"], true),
+            (&["ls", "-l"], true),
+            (&["df"], true),
+            (&["ls", "-l", "/"], false),
+            (&["sh", "-c", "ls"], false),
+            (&["df", "x"], false),
+            (&[], false),
+        ] {
+            let mut request = probe(&data, 2);
+            request["process"]["Args"] = json!(args);
+            let verdict = verdict(&mut evaluator, "ExecProcess", &request);
+            assert_eq!(
+                verdict == Verdict::Allowed,
+                expected,
+                "{profile:?} {args:?}"
+            );
+        }
+    }
+}
+
+#[test]
+pub(crate) fn no_source_leaves_the_directory_that_its_expression_is_about() {
+    for profile in PROFILES {
+        let mut data = build::data(profile, POD);
+        let mount = |source: &str| json!({"destination": "/notes", "source": source, "type_": "bind", "options": ["rbind"]});
+        let mounts = &mut data["containers"][2]["OCI"]["Mounts"];
+        let mounts = mounts.as_array_mut().unwrap();
+        mounts.push(mount("^/run/shared/.*/notes$"));
+        let mut request = create(&data, 2);
+        for (source, expected) in [
+            ("/run/shared/a/notes", true),
+            ("/run/shared/a..b/notes", true),
+            ("/run/shared/../../etc/notes", false),
+            ("/run/shared/a/notes/..", false),
+            ("/x/run/shared/a/notes", false),
+        ] {
+            let mounts = request["OCI"]["Mounts"].as_array_mut().unwrap();
+            *mounts.last_mut().unwrap() = mount(source);
+            assert_eq!(
+                judged(profile, &data, &request),
+                expected,
+                "{profile:?} {source}"
+            );
+        }
+    }
+}
+
+/// A disk is mounted where it belongs, and nothing else is.
+#[test]
+pub(crate) fn no_other_storage_stands_for_a_disk() {
+    let profile = Profile::Kata;
+    let data = build::data(profile, POD);
+    let mut request = create(&data, 2);
+    let source = |request: &Value, destination: &str| {
+        let mounts = request["OCI"]["Mounts"].as_array().unwrap();
+        let mount = mounts.iter().find(|it| it["destination"] == destination);
+        mount.unwrap()["source"].clone()
+    };
+    let (memory, disk) = (source(&request, "/fast"), source(&request, "/scratch"));
+    assert_ne!(memory, disk);
+    for mount in request["OCI"]["Mounts"].as_array_mut().unwrap() {
+        if mount["source"] == disk {
+            mount["source"] = memory.clone();
+        }
+    }
+    assert!(!judged(profile, &data, &request));
 }

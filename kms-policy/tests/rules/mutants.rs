@@ -68,7 +68,7 @@ fn compiles(place: &Place) -> bool {
 fn is_told(place: &Place) -> bool {
     LEFT_OUT.set(Some(place.clone()));
     // Those that tell most come first.
-    let tests: [fn(); 31] = [
+    let tests: [fn(); 37] = [
         changes::a_container_of_the_policy_is_created_and_one_that_differs_in_any_field_is_not,
         gates::every_request_has_a_gate_and_an_unknown_one_is_not_let_through,
         gates::settings_open_a_stream,
@@ -98,6 +98,12 @@ fn is_told(place: &Place) -> bool {
         edges::every_field_of_every_kind_of_storage_counts,
         edges::the_kernels_settings_are_written_where_the_data_say,
         edges::a_request_names_its_bundle,
+        edges::no_other_storage_stands_for_a_disk,
+        edges::no_source_leaves_the_directory_that_its_expression_is_about,
+        edges::a_container_is_in_one_network,
+        edges::a_command_of_the_settings_is_run_whole,
+        edges::a_source_that_is_no_expression_is_itself_alone,
+        edges::options_of_cgroups_are_added_behind_those_of_the_data,
         edges::settings_forbid_hardware_addresses_however_they_are_written,
         denial::every_denial_names_the_container_and_a_field,
     ];

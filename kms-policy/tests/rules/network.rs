@@ -174,6 +174,22 @@ pub(crate) fn files_land_where_shared_files_are_and_nowhere_else() {
     ] {
         both(false, link(&path("config/key"), target));
     }
+    // Agents of AKS know how the kubelet calls its folders.
+    let body = link(&path("config/key"), "another/key");
+    assert!(verdicts(body.clone())[2]);
+    let mut without = body;
+    without.as_object_mut().unwrap().remove("file_type");
+    assert_eq!(verdicts(without)[..2], [false; 2]);
+    // Without a type, the mode says what it is, and a target that it is a link.
+    for (mode, target) in [
+        (0o020_666, "..data/key"),
+        (0o100_644, "/etc/passwd"),
+        (0, "/etc/passwd"),
+        (0, "..data/key"),
+    ] {
+        let body = json!({"path": path("config/key"), "file_mode": mode, "symlink_src": target});
+        assert_eq!(verdicts(body.clone())[..2], [false; 2], "{body}");
+    }
     // A device.
     both(
         false,
