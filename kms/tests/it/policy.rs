@@ -312,9 +312,7 @@ fn a_disk_that_is_mounted_in_two_places_is_told() {
     let mounts = |twice: &str| {
         let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec:\n  securityContext: {runAsUser: 1000}\n  volumes: [{name: scratch, emptyDir: {}}, {name: other, emptyDir: {}}]\n  containers:\n    - name: web\n      image: registry.example/web:1\n      volumeMounts: [{name: scratch, mountPath: /a}, {name: TWICE, mountPath: /b}]\n";
         fs::write(desk.path("pod.yaml"), pod.replace("TWICE", twice)).unwrap();
-        let ran = desk.run(&format!(
-            "generate -y @/pod.yaml {FROM} --profile kata --print-policy"
-        ));
+        let ran = desk.run("generate -y @/pod.yaml --images @/images.lock.json --profile kata");
         assert_eq!(ran.code, Some(0), "{ran:?}");
         ran.stderr
     };
