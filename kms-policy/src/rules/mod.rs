@@ -41,8 +41,10 @@
 //!   `aks-azl3`, which has none, its id is that of its bundle.
 //! - Of a variable that the image and the manifest set, the manifest's value counts, and settings that
 //!   allow a name open it only to containers that do not set it.
-//! - Two volumes that are disks of their own are not one disk, and an image is pulled as what the
-//!   container is: the pause image for the sandbox alone.
+//! - Two volumes that are disks of their own are not one disk; so a disk that a container mounts in two
+//!   places is refused, as the data do not tell it from two. Making the policy
+//!   [says so](crate::generate::Generator::remarks).
+//! - An image is pulled as what the container is: the pause image for the sandbox alone.
 //! - Names of pods and sandboxes are of their own form before they become part of an expression, and
 //!   the bundle of the root, of the mounts and of the annotation is one.
 //! - No variable comes twice.

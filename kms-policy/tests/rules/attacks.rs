@@ -167,6 +167,10 @@ pub(crate) fn variables_are_resolved_as_kubernetes_does() {
             with(&["OPTS=-Da=b", "ADDRESS=10.0.0.7", "URL=http://10.0.0.7:80"]),
             "{profile:?}"
         );
+        assert!(
+            !with(&["OPTS=-Da=b", "ADDRESS=10.0.0.7", "ADDRESS=10.0.0.8"]),
+            "{profile:?}: it would be the program that chooses"
+        );
         for url in ["10.0.0.7.x", "evil", ""] {
             let url = format!("URL=http://{url}:80");
             assert!(
@@ -307,6 +311,7 @@ pub(crate) fn an_image_is_pulled_as_what_the_container_is() {
     let image = image.as_str().unwrap();
     assert!(pull(2, image, kind("container")));
     assert!(!pull(2, image, kind("sandbox")));
+    assert!(!pull(2, "pause", kind("container")));
     assert!(!pull(2, image, json!(kind("container").to_string())));
     let other = json!({"metadata": {"io.kubernetes.cri-o.ContainerType": "sandbox"}});
     assert!(!pull(2, image, other));

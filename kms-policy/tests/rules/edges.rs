@@ -357,7 +357,10 @@ fn with_every_storage(profile: Profile) -> (Value, Value) {
 #[test]
 pub(crate) fn every_field_of_every_kind_of_storage_counts() {
     for profile in PROFILES {
-        let (data, request) = with_every_storage(profile);
+        let (data, mut request) = with_every_storage(profile);
+        assert!(judged(profile, &data, &request), "{profile:?}");
+        // Without mounts, which may lack, the storages have to be judged by themselves.
+        request["OCI"]["Mounts"] = json!([]);
         assert!(judged(profile, &data, &request), "{profile:?}");
         let storages = request["storages"].as_array().unwrap();
         let mut kinds = std::collections::BTreeSet::new();
@@ -665,4 +668,43 @@ pub(crate) fn no_other_storage_stands_for_a_disk() {
         }
     }
     assert!(!judged(profile, &data, &request));
+}
+
+/// Of the kernel's settings alone it is less to read them.
+#[test]
+pub(crate) fn of_other_mounts_the_options_are_those_of_the_data() {
+    for profile in PROFILES {
+        let mut data = build::data(profile, POD);
+        let capabilities = &mut data["containers"][1]["OCI"]["Process"]["Capabilities"];
+        capabilities["Bounding"] = json!(["$(privileged_caps)"]);
+        let mount = |access: &str| json!({"destination": "/notes", "source": "/notes", "type_": "bind", "options": ["rbind", access]});
+        for container in [0, 2] {
+            for (known, given) in [("ro", "rw"), ("rw", "ro"), ("ro", "ro")] {
+                let mut data = data.clone();
+                let mounts = &mut data["containers"][container]["OCI"]["Mounts"];
+                mounts.as_array_mut().unwrap().push(mount(known));
+                let mut request = create(&data, container);
+                let mounts = request["OCI"]["Mounts"].as_array_mut().unwrap();
+                *mounts.last_mut().unwrap() = mount(given);
+                let allowed = judged(profile, &data, &request);
+                assert_eq!(
+                    allowed,
+                    known == given,
+                    "{profile:?} {container} {known} {given}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+pub(crate) fn an_empty_annotation_is_no_leave_for_any() {
+    for profile in PROFILES {
+        let mut data = build::data(profile, POD);
+        data["containers"][2]["OCI"]["Annotations"]["io.katacontainers.note"] = json!("");
+        let mut request = create(&data, 2);
+        assert!(judged(profile, &data, &request), "{profile:?}");
+        request["OCI"]["Annotations"]["io.katacontainers.note"] = json!("x");
+        assert!(!judged(profile, &data, &request), "{profile:?}");
+    }
 }

@@ -68,7 +68,7 @@ fn compiles(place: &Place) -> bool {
 fn is_told(place: &Place) -> bool {
     LEFT_OUT.set(Some(place.clone()));
     // Those that tell most come first.
-    let tests: [fn(); 37] = [
+    let tests: [fn(); 39] = [
         changes::a_container_of_the_policy_is_created_and_one_that_differs_in_any_field_is_not,
         gates::every_request_has_a_gate_and_an_unknown_one_is_not_let_through,
         gates::settings_open_a_stream,
@@ -98,6 +98,8 @@ fn is_told(place: &Place) -> bool {
         edges::every_field_of_every_kind_of_storage_counts,
         edges::the_kernels_settings_are_written_where_the_data_say,
         edges::a_request_names_its_bundle,
+        edges::of_other_mounts_the_options_are_those_of_the_data,
+        edges::an_empty_annotation_is_no_leave_for_any,
         edges::no_other_storage_stands_for_a_disk,
         edges::no_source_leaves_the_directory_that_its_expression_is_about,
         edges::a_container_is_in_one_network,
