@@ -270,17 +270,19 @@ pub(crate) fn a_card_is_there_by_the_annotation_that_the_data_name() {
         let own = ("cdi.k8s.io/vfio7", "nvidia.com/gpu=0");
         // A note of the node's own, which anybody may make.
         let note = ("io.kubernetes.cri.note7", "nvidia.com/gpu=0");
+        let stray = ("io.katacontainers.config.x7", "nvidia.com/gpu=0");
         for (annotations, cards, expected) in [
             (vec![own], vec![], true),
             (vec![own], vec![card("7")], true),
             (vec![own, note], vec![card("7")], true),
+            (vec![own, stray], vec![card("7")], false),
             (vec![own], vec![card("8")], false),
             (vec![own], vec![with("id", "vfio8")], false),
             (vec![own], vec![with("type_", "vfio-pci")], false),
             (vec![own], vec![with("vm_path", "/dev/sda")], false),
             (
                 vec![own],
-                vec![with("container_path", "/dev/sdz/devices/vfio7")],
+                vec![with("container_path", "/dev/sdzz/devices/vfio7")],
                 false,
             ),
             (vec![own], vec![card("7"), card("8")], false),
@@ -377,7 +379,9 @@ pub(crate) fn every_field_of_every_kind_of_storage_counts() {
                 ("mount_point", json!(text("mount_point") + "/x")),
                 ("mount_point", json!("/etc")),
             ];
-            changes.push(("fstype", json!("overlay")));
+            if let [_, fewer @ ..] = &storage["options"].as_array().unwrap()[..] {
+                changes.push(("options", json!(fewer)));
+            }
             for driver in ["local", "ephemeral", "blk", "smb", "overlayfs", "9p", ""] {
                 changes.push(("driver", json!(driver)));
             }
@@ -388,6 +392,7 @@ pub(crate) fn every_field_of_every_kind_of_storage_counts() {
                 "xfs",
                 "cifs",
                 "tar",
+                "overlay",
                 "fuse3.kata-overlay",
             ] {
                 changes.push(("fstype", json!(fstype)));
