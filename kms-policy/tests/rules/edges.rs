@@ -71,6 +71,11 @@ pub(crate) fn an_image_is_pulled_from_its_own_repository() {
     let digest = |name: &str, digest: &str| format!("{name}@sha256:{digest}");
     for (known, pulled, expected) in [
         ("registry.example/web:1", "registry.example/web:1", true),
+        (
+            "registry.example/web:1",
+            &digest("registry.example/web:1", &this),
+            false,
+        ),
         ("registry.example/web:1", "registry.example/web:2", false),
         ("registry.example/web:1", "registry.example/web", false),
         ("registry.example/web:1", "registry.example/evil:1", false),
